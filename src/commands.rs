@@ -1,0 +1,141 @@
+//! A client's commands: one table of names, arguments, help lines and handlers, from which `/help`
+//! is computed.
+
+use crate::conversation::Conversation;
+use crate::name::Name;
+use crate::room::client::Ending;
+use crate::text::Line;
+
+/// One command. Its handler is given what follows the name, without surrounding blanks, and gives
+/// the ending when the client leaves by it.
+struct Command {
+    /// The name, then its other names.
+    names: &'static [&'static str],
+    arguments: &'static str,
+    help: &'static str,
+    run: fn(&mut Conversation, &str) -> Option<Ending>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { names: &["help"], arguments: "", help: "lists these", run: help },
+    Command {
+        names: &["name", "nick"],
+        arguments: "NAME",
+        help: "takes a name, which everybody sees before what you say",
+        run: name,
+    },
+    Command { names: &["who"], arguments: "", help: "says who is here, and since when", run: who },
+    Command { names: &["msg"], arguments: "NAME TEXT", help: "says TEXT to NAME alone", run: msg },
+    Command {
+        names: &["me"],
+        arguments: "ACTION",
+        help: "says what you do: * alice waves",
+        run: me,
+    },
+    Command { names: &["quit"], arguments: "", help: "leaves; so does quit", run: quit },
+];
+
+/// Runs one command line, given without its slash; gives the ending when the client leaves by it.
+pub(crate) fn run(conversation: &mut Conversation, line: &str) -> Option<Ending> {
+    let (name, arguments) = split(line);
+    let known = |command: &&Command| command.names.iter().any(|it| it.eq_ignore_ascii_case(name));
+    match COMMANDS.iter().find(known) {
+        Some(command) => {
+            // What was said before the command comes before its answer.
+            conversation.post();
+            (command.run)(conversation, arguments)
+        }
+        None => {
+            conversation.reply(&format!(
+                "no such command: /{name}; /help lists them, and //{name} says it"
+            ));
+            None
+        }
+    }
+}
+
+/// The first word, and what follows it without surrounding blanks.
+fn split(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
+fn usage(command: &Command) -> String {
+    let names: Vec<String> = command.names.iter().map(|name| format!("/{name}")).collect();
+    format!("{} {}", names.join(" or "), command.arguments).trim_end().to_owned()
+}
+
+fn help(conversation: &mut Conversation, _: &str) -> Option<Ending> {
+    let width = COMMANDS.iter().map(|command| usage(command).len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for command in COMMANDS {
+        text.push_str(&format!("{:width$}  {}\n", usage(command), command.help));
+    }
+    text.push_str(&format!("{:width$}  {}", "//TEXT", "says a line that begins with a slash"));
+    conversation.reply(&text);
+    None
+}
+
+fn name(conversation: &mut Conversation, wanted: &str) -> Option<Ending> {
+    let name = match Name::parse(wanted) {
+        Ok(name) => name,
+        Err(reason) => {
+            conversation.reply(&reason.to_string());
+            return None;
+        }
+    };
+    if name.as_str() == conversation.shown() {
+        conversation.reply(&format!("you are {} already", name.as_str()));
+        return None;
+    }
+    match conversation.room.rename(conversation.addr(), conversation.shown(), &name) {
+        Ok(()) => conversation.set_shown(name.as_str()),
+        Err(taken) if taken == name.as_str() => {
+            conversation.reply(&format!("the name {taken} is taken"));
+        }
+        Err(taken) => {
+            let wanted = name.as_str();
+            conversation.reply(&format!("the name {wanted} looks like {taken}, who is here"));
+        }
+    }
+    None
+}
+
+fn who(conversation: &mut Conversation, _: &str) -> Option<Ending> {
+    let clients = conversation.room.clients();
+    let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+    let names: Vec<String> = clients.iter().map(|client| shown(&client.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let mut text = format!("{} here\n", clients.len());
+    for (client, name) in clients.iter().zip(names) {
+        let since = conversation.room.config.time_format.format(client.since);
+        text.push_str(&format!("  {name:width$}  {}  since {since}\n", client.addr));
+    }
+    conversation.reply(&text);
+    None
+}
+
+fn msg(conversation: &mut Conversation, arguments: &str) -> Option<Ending> {
+    let (to, text) = split(arguments);
+    if text.is_empty() {
+        conversation.reply("say to whom, and what: /msg NAME TEXT");
+        return None;
+    }
+    let from = (conversation.shown(), conversation.addr());
+    if let Err(error) = conversation.room.whisper(from, to, text) {
+        conversation.reply(&error.to_string());
+    }
+    None
+}
+
+fn me(conversation: &mut Conversation, action: &str) -> Option<Ending> {
+    match Line::new(action) {
+        Some(action) => conversation.act(action),
+        None => conversation.reply("say what you do: /me ACTION"),
+    }
+    None
+}
+
+fn quit(_: &mut Conversation, _: &str) -> Option<Ending> {
+    Some(Ending::Quit)
+}

@@ -1,0 +1,70 @@
+//! Every bound of the server, with its unit: what is counted, why this value, and what happens at it.
+
+use std::time::Duration;
+
+/// Connected clients, by default. The next one is told in one line and closed.
+pub const CLIENTS_MAX: usize = 10_000;
+
+/// Bytes of a line as received, without its line end, by default. A longer line is dropped as a
+/// whole and its sender is told once.
+pub const LINE_BYTES_MAX: usize = 4096;
+
+/// Characters of a name. A longer one is refused.
+pub const NAME_CHARS_MAX: usize = 24;
+
+/// Bytes of a formatted time stamp. A format that gives more is refused at start.
+pub const STAMP_BYTES_MAX: usize = 100;
+
+/// While more clients than this are here, join and leave notices are left out: a thousand arrivals
+/// must not cost a million notices.
+pub const NOTICED_CLIENTS_MAX: usize = 200;
+
+/// Bytes that may wait in the inbox for the delivery thread. Beyond it those who talk wait.
+pub(crate) const INBOX_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that may wait for one slow client. A client that owes more is disconnected.
+pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that a reader asks the socket for at once.
+pub(crate) const READ_BYTES: usize = 8 << 10;
+
+/// Bytes that arrived together and are posted together, so that a paste is not interleaved.
+pub(crate) const TOGETHER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a reader thread's stack. Its deepest frame holds one read buffer and one line.
+pub(crate) const READER_STACK_BYTES: usize = 128 << 10;
+
+/// Lines that may wait for one watcher of the room. Beyond it lines are skipped and counted.
+pub(crate) const WATCH_LINES_MAX: usize = 1024;
+
+/// Connections that may wait in the kernel to be accepted; Linux caps it at `net.core.somaxconn`.
+pub(crate) const LISTEN_BACKLOG: i32 = 4096;
+
+/// Refused connections that are held open for [`LINGER_MAX`], so that they can read why. Beyond it
+/// the oldest is closed at once.
+pub(crate) const REFUSED_MAX: usize = 64;
+
+/// How long a closing connection may go on sending before it is closed for good. Closing with
+/// unread input would reset it, and the peer might lose the last line.
+pub(crate) const LINGER_MAX: Duration = Duration::from_millis(200);
+
+/// How long a client that has left may take nothing of what is still queued for it.
+pub(crate) const DEPARTURE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a stopping server goes on writing what is queued.
+pub(crate) const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// How long a newcomer waits for a dead connection from its very address to be cleared away.
+pub(crate) const ADDRESS_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The acceptor's pause after a fault of the system: doubled from the first to the last.
+pub(crate) const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// See [`ACCEPT_PAUSE_MIN`].
+pub(crate) const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(READ_BYTES <= TOGETHER_BYTES_MAX);
+    assert!(READ_BYTES * 4 <= READER_STACK_BYTES);
+    assert!(TOGETHER_BYTES_MAX <= INBOX_BYTES_MAX);
+    assert!(FLUSH_MAX.as_secs() < DEPARTURE_MAX.as_secs());
+};

@@ -1,0 +1,349 @@
+//! The room: who is here, what is said, and in which order everybody sees it.
+//!
+//! Every line, notice, reply, join and leave goes through the [`inbox`], and one thread, the
+//! [`delivery`], writes it to the clients. The room knows no stdin, no argv and no environment, and
+//! is handed the clock.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::info;
+use parking_lot::{Condvar, Mutex};
+
+pub(crate) mod client;
+pub(crate) mod delivery;
+pub(crate) mod inbox;
+mod watch;
+pub(crate) mod wire;
+
+pub use watch::Watch;
+
+use self::client::{Client, Ending, Peer};
+use self::inbox::Inbox;
+use self::wire::{Lines, WireForm};
+use crate::config::Config;
+use crate::limits::ADDRESS_WAIT_MAX;
+use crate::name::Name;
+use crate::stamp::Stamper;
+use crate::sys::Waker;
+use crate::text::{Line, clean};
+use crate::threads::Threads;
+
+/// The one room of a server, as its operator has it: see, say, send away.
+pub struct Room {
+    pub(crate) config: Config,
+    pub(crate) table: Mutex<HashMap<SocketAddr, Client>>,
+    /// Waited on with the table: a row has left it.
+    pub(crate) row_left: Condvar,
+    pub(crate) inbox: Inbox,
+    pub(crate) counters: Counters,
+    pub(crate) threads: Threads,
+    /// Connections that have a reader thread, or are about to.
+    pub(crate) seats: AtomicUsize,
+    watchers: Mutex<Vec<watch::Sender>>,
+    started: Instant,
+    stopping: OnceLock<Instant>,
+}
+
+/// What is counted since the start.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) lines: AtomicU64,
+    pub(crate) deliveries: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) skipped_lines: AtomicU64,
+    pub(crate) refusals: AtomicU64,
+}
+
+/// A connected client, as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct ClientInfo {
+    /// Where it connects from.
+    pub addr: SocketAddr,
+    /// The name it took, if any.
+    pub name: Option<String>,
+    /// When it connected.
+    pub since: SystemTime,
+    /// Lines that it said to the room, commands not counted.
+    pub lines_said: u64,
+    /// Bytes that wait for it because it takes them slowly.
+    pub bytes_waiting: usize,
+}
+
+/// What the server has done since it started.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Clients that are here now.
+    pub clients: usize,
+    /// Public lines, notices included.
+    pub lines: u64,
+    /// Public lines times the clients that each was delivered to, or kept for.
+    pub deliveries: u64,
+    /// Bytes of the public lines, each counted once.
+    pub bytes: u64,
+    /// Lines that slow clients missed.
+    pub skipped_lines: u64,
+    /// Connections refused.
+    pub refusals: u64,
+    /// Time since the start.
+    pub uptime: Duration,
+}
+
+/// Nobody here has this name or address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchClient(String);
+
+impl fmt::Display for NoSuchClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no such name: {}", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchClient {}
+
+/// Why a connection could not join.
+#[derive(Debug)]
+pub(crate) enum NoSeat {
+    /// A connection from the very same address and port is still here.
+    AddressHeld,
+    /// The server stops.
+    Stopping,
+}
+
+impl Room {
+    pub(crate) fn new(config: Config, waker: Waker) -> Room {
+        let stamper = Stamper::new(config.time_format.clone(), config.clock);
+        Room {
+            config,
+            table: Mutex::default(),
+            row_left: Condvar::new(),
+            inbox: Inbox::new(stamper, waker),
+            counters: Counters::default(),
+            threads: Threads::default(),
+            seats: AtomicUsize::new(0),
+            watchers: Mutex::default(),
+            started: Instant::now(),
+            stopping: OnceLock::new(),
+        }
+    }
+
+    /// Says a public line from `server`. Nothing is said when nothing printable is left of `text`.
+    ///
+    /// *Blocking*: while the inbox is full. *Locks*: the inbox.
+    pub fn say(&self, text: &str) {
+        if let Some(line) = Line::new(text) {
+            self.inbox.append(|room| room.say("server", line.as_str()));
+        }
+    }
+
+    /// Tells the client with this name or address why, and disconnects it; `reason` may be empty.
+    /// Gives its address.
+    ///
+    /// *Locks*: the table, then the inbox.
+    ///
+    /// # Errors
+    /// [`NoSuchClient`] when nobody here is called so.
+    pub fn kick(&self, who: &str, reason: &str) -> Result<SocketAddr, NoSuchClient> {
+        let reason = clean(reason).trim().to_owned();
+        let rows = self.table.lock();
+        let client = find(&rows, who).ok_or_else(|| NoSuchClient(clean(who).into_owned()))?;
+        let peer = Arc::clone(&client.peer);
+        let ending = Ending::Kicked(reason);
+        self.inbox.append_at_once(|room| room.tell(peer.addr, format!("*** you were {ending}\n")));
+        drop(rows);
+        peer.end(ending);
+        Ok(peer.addr)
+    }
+
+    /// Who is here, in the order in which they came. *Locks*: the table.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let rows = self.table.lock();
+        let mut clients: Vec<ClientInfo> = rows
+            .values()
+            .map(|client| ClientInfo {
+                addr: client.peer.addr,
+                name: client.name.as_ref().map(|name| name.as_str().to_owned()),
+                since: client.since,
+                lines_said: client.peer.lines_said.load(Relaxed),
+                bytes_waiting: client.backlog.bytes(),
+            })
+            .collect();
+        drop(rows);
+        clients.sort_by_key(|client| (client.since, client.addr));
+        clients
+    }
+
+    /// What was done since the start. *Locks*: the table.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        Stats {
+            clients: self.table.lock().len(),
+            lines: counters.lines.load(Relaxed),
+            deliveries: counters.deliveries.load(Relaxed),
+            bytes: counters.bytes.load(Relaxed),
+            skipped_lines: counters.skipped_lines.load(Relaxed),
+            refusals: counters.refusals.load(Relaxed),
+            uptime: self.started.elapsed(),
+        }
+    }
+
+    /// The names of the server's threads, sorted.
+    pub fn threads(&self) -> Vec<String> {
+        let mut names = self.threads.names();
+        names.extend(["accept", "deliver"].map(str::to_owned));
+        names.sort();
+        names
+    }
+
+    /// Every public line from now on, for a program that listens along.
+    pub fn watch(&self) -> Watch {
+        let (sender, watch) = watch::pair();
+        self.watchers.lock().push(sender);
+        watch
+    }
+
+    /// Shows the lines to the watchers, and forgets those who have gone. Never blocks.
+    pub(crate) fn show_watchers(&self, lines: &Lines) {
+        let mut watchers = self.watchers.lock();
+        if !watchers.is_empty() {
+            watchers.retain(|watcher| lines.iter().all(|line| watcher.show(line)));
+        }
+    }
+
+    /// Enters a newcomer. What it gives ends when everything for the client was written, or given
+    /// up, after its leave.
+    ///
+    /// *Blocking*: up to [`ADDRESS_WAIT_MAX`] while a connection from the same address and port is
+    /// being cleared away. *Locks*: the table, then the inbox.
+    pub(crate) fn join(&self, peer: &Arc<Peer>) -> Result<Receiver<()>, NoSeat> {
+        let (served, done) = sync_channel(0);
+        let client = Client::new(Arc::clone(peer), (self.config.clock)(), served);
+        let deadline = Instant::now() + ADDRESS_WAIT_MAX;
+        let mut rows = self.table.lock();
+        while rows.contains_key(&peer.addr) {
+            if self.row_left.wait_until(&mut rows, deadline).timed_out() {
+                return Err(NoSeat::AddressHeld);
+            }
+        }
+        if self.stopping().is_some() {
+            return Err(NoSeat::Stopping);
+        }
+        rows.insert(peer.addr, client);
+        self.inbox.append_at_once(|room| room.join(peer.addr));
+        drop(rows);
+        info!("{} joined", peer.addr);
+        Ok(done)
+    }
+
+    /// The end of a client. Its row goes when the delivery thread comes to this place.
+    ///
+    /// *Locks*: the inbox.
+    pub(crate) fn leave(&self, addr: SocketAddr, shown: &str, ending: &Ending) {
+        let reason = match ending {
+            Ending::Quit | Ending::HungUp => Some(String::new()),
+            Ending::Stopped => None,
+            Ending::Broken(_) | Ending::Kicked(_) | Ending::Overrun | Ending::Fault => {
+                Some(format!(": {ending}"))
+            }
+        };
+        self.inbox.append_at_once(|room| room.leave(addr, shown, reason.as_deref()));
+        info!("{addr} ({shown}) left: {ending}");
+    }
+
+    /// Gives a client a name, and says so to everybody.
+    ///
+    /// *Blocking*: while the inbox is full.
+    /// *Locks*: the table, then the inbox.
+    ///
+    /// # Errors
+    /// What the name, or one that looks the same, is called by who has it.
+    pub(crate) fn rename(&self, addr: SocketAddr, shown: &str, name: &Name) -> Result<(), String> {
+        self.inbox.wait_for_space();
+        let mut rows = self.table.lock();
+        let taken = rows.values().filter(|client| client.peer.addr != addr).find_map(|client| {
+            client.name.as_ref().filter(|taken| taken.clashes(name)).map(Name::as_str)
+        });
+        if let Some(taken) = taken {
+            return Err(taken.to_owned());
+        }
+        let Some(client) = rows.get_mut(&addr) else {
+            return Ok(());
+        };
+        client.name = Some(name.clone());
+        let notice = format!("{shown} is now {}", name.as_str());
+        self.inbox.append_at_once(|room| room.notice(&notice));
+        Ok(())
+    }
+
+    /// A private line, to both.
+    ///
+    /// *Blocking*: while the inbox is full. *Locks*: the table, then the inbox.
+    ///
+    /// # Errors
+    /// [`NoSuchClient`] when nobody here is called so.
+    pub(crate) fn whisper(
+        &self,
+        from: (&str, SocketAddr),
+        to: &str,
+        text: &str,
+    ) -> Result<(), NoSuchClient> {
+        self.inbox.wait_for_space();
+        let rows = self.table.lock();
+        let client = find(&rows, to).ok_or_else(|| NoSuchClient(to.to_owned()))?;
+        let (shown, addr) = (client.shown(), client.peer.addr);
+        self.inbox.append_at_once(|room| room.whisper(from, (&shown, addr), text));
+        Ok(())
+    }
+
+    /// From the next line on, this client is written to in this form. *Locks*: the table.
+    pub(crate) fn set_form(&self, addr: SocketAddr, form: WireForm) {
+        if let Some(client) = self.table.lock().get_mut(&addr) {
+            client.form = form;
+        }
+    }
+
+    /// Tells everybody that the server stops, and asks every reader to end its client. From here on
+    /// nobody joins, and what is queued is written for a bounded time only.
+    ///
+    /// *Locks*: the table, then the inbox.
+    pub(crate) fn stop(&self) {
+        let rows = self.table.lock();
+        let first = self.stopping.set(Instant::now()).is_ok();
+        if first {
+            self.inbox.append_at_once(|room| room.notice("the server stops; goodbye"));
+        }
+        let peers: Vec<Arc<Peer>> = rows.values().map(|client| Arc::clone(&client.peer)).collect();
+        drop(rows);
+        for peer in peers {
+            peer.end(Ending::Stopped);
+        }
+    }
+
+    /// Since when the server is stopping, if it is.
+    pub(crate) fn stopping(&self) -> Option<Instant> {
+        self.stopping.get().copied()
+    }
+
+    /// Nothing more is delivered: rows and watchers are let go of, so that nobody waits for them.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+        self.table.lock().clear();
+        self.row_left.notify_all();
+        self.watchers.lock().clear();
+    }
+}
+
+/// The client called so: a name, or one that looks the same, or an address.
+fn find<'a>(rows: &'a HashMap<SocketAddr, Client>, who: &str) -> Option<&'a Client> {
+    if let Ok(addr) = who.parse::<SocketAddr>() {
+        return rows.get(&addr);
+    }
+    let wanted = Name::parse(who).ok()?;
+    rows.values().find(|client| client.name.as_ref().is_some_and(|name| name.clashes(&wanted)))
+}

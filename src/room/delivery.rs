@@ -1,0 +1,177 @@
+//! The delivery thread: the only one that writes to clients.
+//!
+//! One thread gives one order. It takes what has gathered in the inbox, offers it to every client
+//! with sends that never block, and writes on what waits when sockets have room again. It holds
+//! the table's lock while it offers, never while it waits.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use super::Room;
+use super::client::{Client, Peer, Standing};
+use super::inbox::{Aside, Batch, Taken, What};
+use super::wire::Lines;
+use crate::limits::{DEPARTURE_MAX, FLUSH_MAX};
+use crate::sys::{self, Interest};
+
+type Rows = HashMap<SocketAddr, Client>;
+
+/// Delivers until the inbox is closed.
+///
+/// 1. *Blocking*: only in `poll`, with no lock held.
+/// 2. *Locks*: the inbox to take a batch, then, after letting go of it, the table.
+/// 3. *Order*: lines reach every client in the order in which they were appended.
+pub(crate) fn deliver(room: &Room) {
+    let mut delivery = Delivery { room, departing: Vec::new(), stuck: Vec::new() };
+    let mut batch = Batch::new();
+    loop {
+        match room.inbox.take(&mut batch) {
+            Taken::Batch => {
+                delivery.offer(&mut batch);
+                room.show_watchers(&batch.lines);
+                batch.clear();
+                if !delivery.stuck.is_empty() {
+                    delivery.wait(Some(Duration::ZERO));
+                }
+            }
+            Taken::Nothing => delivery.wait(delivery.timeout()),
+            Taken::Closed => return,
+        }
+    }
+}
+
+struct Delivery<'a> {
+    room: &'a Room,
+    /// Clients that have left the table and are still owed what was queued.
+    departing: Vec<Client>,
+    /// Whoever something waits for, in the table or departing.
+    stuck: Vec<Arc<Peer>>,
+}
+
+impl Delivery<'_> {
+    /// Offers a batch: first what concerns one client, each bit in its place, then, to all, the
+    /// lines that they have not had yet.
+    fn offer(&mut self, batch: &mut Batch) {
+        let mut rows = self.room.table.lock();
+        for aside in std::mem::take(&mut batch.asides) {
+            self.offer_aside(&mut rows, &mut batch.lines, aside);
+        }
+        let count = batch.lines.len();
+        let mut deliveries = 0;
+        for client in rows.values_mut() {
+            deliveries += self.catch_up(client, &mut batch.lines, count);
+            if let Standing::Here { next } = &mut client.standing {
+                *next = 0;
+            }
+        }
+        // A fair unlock hands the table to whoever waits for it. A plain one would let this thread,
+        // which comes back at once while people talk, starve newcomers.
+        MutexGuard::unlock_fair(rows);
+        let counters = &self.room.counters;
+        counters.lines.fetch_add(count as u64, Relaxed);
+        counters.deliveries.fetch_add(deliveries as u64, Relaxed);
+        counters.bytes.fetch_add(batch.lines.bytes() as u64, Relaxed);
+    }
+
+    fn offer_aside(&mut self, rows: &mut Rows, lines: &mut Lines, aside: Aside) {
+        // Whom it was for may have left before it was written, and that is all right.
+        let Some(client) = rows.get_mut(&aside.to) else {
+            return;
+        };
+        if let What::Join(_) = aside.what {
+            client.standing = Standing::Here { next: aside.after };
+        }
+        self.catch_up(client, lines, aside.after);
+        let waited = !client.backlog.is_empty();
+        match &aside.what {
+            What::Join(text) | What::Text(text) => {
+                let mut bytes = Vec::with_capacity(text.len());
+                text.lines().for_each(|line| client.form.write(line, &mut bytes));
+                client.offer_own(&bytes);
+            }
+            What::Raw(bytes) => client.offer_own(bytes),
+            What::Leave => {}
+        }
+        self.note_stuck(client, waited);
+        if let What::Leave = aside.what {
+            let client = rows.remove(&aside.to).expect("it was found above");
+            self.room.row_left.notify_all();
+            if !client.backlog.is_empty() {
+                self.departing.push(client);
+            }
+        }
+    }
+
+    /// Offers the lines up to `until` that this client has not had yet; gives how many.
+    fn catch_up(&mut self, client: &mut Client, lines: &mut Lines, until: usize) -> usize {
+        let Standing::Here { next } = client.standing else {
+            return 0;
+        };
+        if next == until {
+            return 0;
+        }
+        client.standing = Standing::Here { next: until };
+        let waited = !client.backlog.is_empty();
+        client.offer(lines.piece(client.form, next..until));
+        self.note_stuck(client, waited);
+        until - next
+    }
+
+    fn note_stuck(&mut self, client: &Client, waited: bool) {
+        if !waited && !client.backlog.is_empty() {
+            self.stuck.push(Arc::clone(&client.peer));
+        }
+    }
+
+    /// Waits until something is gathered or a stuck socket has room, and writes on to those.
+    fn wait(&mut self, timeout: Option<Duration>) {
+        let sockets = self.stuck.iter().map(|peer| peer.stream.as_fd());
+        let ready = sys::wait(self.room.inbox.waker(), sockets, Interest::Room, timeout);
+        let mut rows = self.room.table.lock();
+        for &position in &ready {
+            if let Some(client) = find(&mut rows, &mut self.departing, &self.stuck[position]) {
+                client.flush();
+            }
+        }
+        self.let_go();
+        // Nobody else may keep a connection open that its reader has closed, so whoever is no
+        // longer waited for is forgotten here, in every round.
+        self.stuck.retain(|peer| {
+            find(&mut rows, &mut self.departing, peer)
+                .is_some_and(|client| !client.backlog.is_empty())
+        });
+        MutexGuard::unlock_fair(rows);
+    }
+
+    /// Lets go of departing clients that have everything, or take nothing for too long.
+    fn let_go(&mut self) {
+        let flushed = self.room.stopping().is_some_and(|since| since.elapsed() >= FLUSH_MAX);
+        self.departing.retain(|client| {
+            !client.backlog.is_empty() && !flushed && client.moved.elapsed() < DEPARTURE_MAX
+        });
+    }
+
+    /// Until when the thread may wait: for ever, unless somebody departs.
+    fn timeout(&self) -> Option<Duration> {
+        let first = self.departing.iter().map(|client| client.moved + DEPARTURE_MAX).min()?;
+        let stop = self.room.stopping().map(|since| since + FLUSH_MAX);
+        let until = stop.map_or(first, |stop| first.min(stop));
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// The client that this connection belongs to, in the table or departing.
+fn find<'a>(
+    rows: &'a mut Rows,
+    departing: &'a mut [Client],
+    peer: &Arc<Peer>,
+) -> Option<&'a mut Client> {
+    let row = rows.get_mut(&peer.addr).filter(|client| Arc::ptr_eq(&client.peer, peer));
+    row.or_else(|| departing.iter_mut().find(|client| Arc::ptr_eq(&client.peer, peer)))
+}

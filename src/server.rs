@@ -1,0 +1,229 @@
+//! A server: binds first, then runs until it is asked to stop, and leaves no thread behind.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, Builder, ScopedJoinHandle};
+
+use log::info;
+use parking_lot::{Condvar, Mutex};
+
+use crate::acceptor;
+use crate::config::Config;
+use crate::room::{Room, delivery};
+use crate::sys::{self, Waker};
+
+/// Bytes of the stacks of the acceptor and the delivery thread.
+const STACK_BYTES: usize = 1 << 20;
+
+/// A bound server that does not serve yet: connections wait until [`Server::run`].
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+    room: Arc<Room>,
+    stop: StopHandle,
+}
+
+/// Stops its server, from any thread, as often as one likes.
+#[derive(Clone)]
+pub struct StopHandle(Arc<Stop>);
+
+pub(crate) struct Stop {
+    requested: Mutex<bool>,
+    changed: Condvar,
+    /// What ends the acceptor's wait.
+    waker: Waker,
+}
+
+impl Stop {
+    pub(crate) fn requested(&self) -> bool {
+        *self.requested.lock()
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    fn wait(&self) {
+        let mut requested = self.requested.lock();
+        while !*requested {
+            self.changed.wait(&mut requested);
+        }
+    }
+}
+
+impl StopHandle {
+    /// Asks the server to stop. Does not wait for it, and may be called again.
+    pub fn stop(&self) {
+        *self.0.requested.lock() = true;
+        self.0.changed.notify_all();
+        self.0.waker.wake();
+    }
+}
+
+/// Why a server cannot start. The text is a whole line for the operator.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused something every server needs, such as a pipe.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen { addr, source } => {
+                write!(f, "cannot listen on {addr}: ")?;
+                match source.kind() {
+                    ErrorKind::AddrInUse => f.write_str(
+                        "the port is taken: only one program at a time can listen on a port, and \
+                         another one does already (choose another with --port)",
+                    ),
+                    ErrorKind::PermissionDenied => f.write_str(
+                        "permission denied: ports below 1024 are kept for the system's own \
+                         services (choose another with --port)",
+                    ),
+                    ErrorKind::AddrNotAvailable => f.write_str(
+                        "this machine does not have that address (choose one of its own with \
+                         --host)",
+                    ),
+                    _ => write!(f, "{source} (choose another with --host or --port)"),
+                }
+            }
+            StartError::System(source) => write!(f, "cannot start: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Listen { source, .. } | StartError::System(source) => Some(source),
+        }
+    }
+}
+
+/// Why a server ended otherwise than by being stopped.
+#[derive(Debug)]
+pub enum RunError {
+    /// The system refused one of the threads that every server needs.
+    Thread(io::Error),
+    /// A thread that every server needs panicked; the log says where.
+    Fault,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Thread(source) => write!(f, "cannot start a thread: {source}"),
+            RunError::Fault => f.write_str("ended by a fault of its own; see the log"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::Thread(source) => Some(source),
+            RunError::Fault => None,
+        }
+    }
+}
+
+impl Server {
+    /// Listens on the address of `config`. Nobody is served before [`Server::run`].
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] when the address cannot be had: taken, forbidden, not this machine's.
+    /// [`StartError::System`] when the process is out of descriptors.
+    pub fn bind(config: Config) -> Result<Server, StartError> {
+        let asked = config.addr;
+        let listen_error = |source| StartError::Listen { addr: asked, source };
+        let listener = sys::listen(asked).map_err(listen_error)?;
+        let addr = listener.local_addr().map_err(listen_error)?;
+        let stop = Stop {
+            requested: Mutex::new(false),
+            changed: Condvar::new(),
+            waker: Waker::new().map_err(StartError::System)?,
+        };
+        let room = Room::new(config, Waker::new().map_err(StartError::System)?);
+        Ok(Server { listener, addr, room: Arc::new(room), stop: StopHandle(Arc::new(stop)) })
+    }
+
+    /// The address it really listens on: port 0 has become the chosen port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The room, for whoever operates it.
+    pub fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
+    }
+
+    /// What stops it.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Serves until it is stopped: no new clients then, the room is told, what is queued is
+    /// written for at most 2 s, connections are closed, threads are joined.
+    ///
+    /// *Blocking*: until then.
+    ///
+    /// # Errors
+    /// [`RunError::Thread`] when the system refuses a thread at the start, [`RunError::Fault`] when
+    /// the acceptor or the delivery thread panicked.
+    pub fn run(self) -> Result<(), RunError> {
+        let Server { listener, addr, room, stop } = self;
+        thread::scope(|scope| {
+            let delivering = core_thread("deliver").spawn_scoped(scope, || {
+                // However it ends, nobody waits for a delivery that will not come.
+                let _stop = OnDrop(|| {
+                    room.close();
+                    stop.stop();
+                });
+                delivery::deliver(&room);
+            });
+            let delivering = delivering.map_err(RunError::Thread)?;
+            let accepting = core_thread("accept").spawn_scoped(scope, || {
+                let _stop = OnDrop(|| stop.stop());
+                acceptor::accept(&room, listener, &stop.0);
+            });
+            if accepting.is_ok() {
+                info!("listening on {addr}");
+                stop.0.wait();
+                info!("stopping");
+            }
+            let accepted = accepting.map(ScopedJoinHandle::join);
+            room.stop();
+            room.threads.join();
+            room.inbox.close();
+            let delivered = delivering.join();
+            match (accepted, delivered) {
+                (Ok(Ok(())), Ok(())) => Ok(()),
+                (Err(source), _) => Err(RunError::Thread(source)),
+                _ => Err(RunError::Fault),
+            }
+        })
+    }
+}
+
+fn core_thread(name: &str) -> Builder {
+    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES)
+}
+
+/// Runs its function when it is dropped, also by a panic.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}

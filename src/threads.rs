@@ -1,0 +1,71 @@
+//! The readers' threads: started by name, listed while they live, joined at the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use parking_lot::Mutex;
+
+/// The live threads, in a table of their own.
+#[derive(Clone, Default)]
+pub(crate) struct Threads(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    started: u64,
+    live: HashMap<u64, JoinHandle<()>>,
+}
+
+/// Takes a thread off the list when it ends, also by a panic.
+struct Entry {
+    threads: Threads,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // Dropping its own handle detaches the thread, which does nothing more.
+        self.threads.0.lock().live.remove(&self.number);
+    }
+}
+
+impl Threads {
+    /// Starts a thread. *Locks*: the list, so that a thread cannot end before it is on it.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub(crate) fn start(
+        &self,
+        name: String,
+        stack_bytes: usize,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let mut table = self.0.lock();
+        table.started += 1;
+        let entry = Entry { threads: self.clone(), number: table.started };
+        let number = entry.number;
+        let started = Builder::new().name(name).stack_size(stack_bytes).spawn(move || {
+            let _entry = entry;
+            run();
+        });
+        table.live.insert(number, started?);
+        Ok(())
+    }
+
+    /// The names of those that live, in no order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let table = self.0.lock();
+        let names = table.live.values().filter_map(|thread| thread.thread().name());
+        names.map(str::to_owned).collect()
+    }
+
+    /// *Blocking*: until every thread started so far has ended.
+    pub(crate) fn join(&self) {
+        let live = std::mem::take(&mut self.0.lock().live);
+        for thread in live.into_values() {
+            // A thread that panicked said so in the log already.
+            let _ = thread.join();
+        }
+    }
+}
