@@ -253,7 +253,10 @@ impl Room {
             }
         };
         self.inbox.append_at_once(|room| room.leave(addr, shown, reason.as_deref()));
-        info!("{addr} ({shown}) left: {ending}");
+        match shown.parse::<SocketAddr>() {
+            Ok(_) => info!("{addr} left: {ending}"),
+            Err(_) => info!("{addr} ({shown}) left: {ending}"),
+        }
     }
 
     /// Gives a client a name, and says so to everybody.

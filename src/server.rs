@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, Builder, ScopedJoinHandle};
 
-use log::info;
+use log::{debug, info};
 use parking_lot::{Condvar, Mutex};
 
 use crate::acceptor;
@@ -199,7 +199,7 @@ impl Server {
             if accepting.is_ok() {
                 info!("listening on {addr}");
                 stop.0.wait();
-                info!("stopping");
+                debug!("stopping");
             }
             let accepted = accepting.map(ScopedJoinHandle::join);
             room.stop();
