@@ -1,0 +1,31 @@
+//! The integration tests, as one program. Each module tells how the server behaves in one respect.
+
+/// What the tests are told with: a room, the real program, and clients that speak and hear.
+mod harness;
+
+/// Lines on the wire: framing, one order for all, the seam at a join, limits, harmless text.
+mod wire;
+
+/// Telnet's commands: never chat, answered where telnet waits for an answer.
+mod telnet;
+
+/// What a client can ask for with a slash, and what only looks like it.
+mod commands;
+
+/// Names: taken, refused, freed.
+mod names;
+
+/// Peers that vanish, stop reading, or come in crowds.
+mod peers;
+
+/// The stop: everybody is told, nobody holds it up, the port is free at once.
+mod stop;
+
+/// The program's start: what it says, its options, and how it ends.
+mod start;
+
+/// The console in a pipe: its commands, and whatever else may stand at stdin and stdout.
+mod console;
+
+/// Real clients: nc, ncat and telnet.
+mod clients;
