@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use log::{info, warn};
 use crate::limits::{
     ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, LINGER_MAX, READER_STACK_BYTES, REFUSED_MAX,
 };
-use crate::reader::{self, Seat};
+use crate::reader;
 use crate::room::Room;
 use crate::room::client::Peer;
+use crate::seldom::Seldom;
 use crate::server::Stop;
 use crate::sys::{self, Interest};
 
@@ -24,92 +26,137 @@ use crate::sys::{self, Interest};
 ///
 /// *Blocking*: in `poll`. *Locks*: the list of threads, to start a reader.
 pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
-    let mut refused = Refused::default();
-    let mut pause = ACCEPT_PAUSE_MIN;
+    let mut acceptor = Acceptor {
+        room,
+        spare: stop.waker().as_fd().try_clone_to_owned().ok(),
+        listener,
+        stop,
+        refused: VecDeque::new(),
+        refusals: Seldom::default(),
+        faults: Seldom::default(),
+        pause: ACCEPT_PAUSE_MIN,
+    };
     while !stop.requested() {
-        match listener.accept() {
-            Ok((stream, addr)) => {
-                pause = ACCEPT_PAUSE_MIN;
-                admit(room, stream, sys::canonical(addr), &mut refused);
+        acceptor.accept_one();
+        acceptor.close_old();
+    }
+}
+
+struct Acceptor<'a> {
+    room: &'a Arc<Room>,
+    listener: TcpListener,
+    stop: &'a Stop,
+    /// Given up for a moment when descriptors run out, so that the next one in line can be told.
+    spare: Option<OwnedFd>,
+    /// Connections that were told why and are held until then: closing one with unread input would
+    /// reset it, and it might never read its line.
+    refused: VecDeque<(Instant, Arc<Peer>)>,
+    refusals: Seldom,
+    faults: Seldom,
+    /// How long to pause after the next fault.
+    pause: Duration,
+}
+
+impl Acceptor<'_> {
+    fn accept_one(&mut self) {
+        match self.next() {
+            Ok(peer) => {
+                self.pause = ACCEPT_PAUSE_MIN;
+                self.admit(peer);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let listener = std::iter::once(listener.as_fd());
-                sys::wait(stop.waker(), listener, Interest::Input, refused.timeout());
+                let listener = std::iter::once(self.listener.as_fd());
+                sys::wait(self.stop.waker(), listener, Interest::Input, self.timeout());
             }
-            Err(error) if is_the_peers(&error) => {}
-            Err(error) => {
-                if pause == ACCEPT_PAUSE_MIN {
-                    warn!("cannot accept: {error}; trying again");
-                }
-                sys::wait(stop.waker(), std::iter::empty(), Interest::Input, Some(pause));
-                pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
-            }
+            // That one connection failed before it was accepted; the next one may be well.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                ) => {}
+            Err(error) => self.back_off(&error),
         }
-        refused.close_old();
     }
-}
 
-/// True when one connection failed before it was accepted; the next one may be well.
-fn is_the_peers(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
-}
-
-fn admit(room: &Arc<Room>, stream: TcpStream, addr: SocketAddr, refused: &mut Refused) {
-    // Small lines go out at once. It fails only on a connection that is gone, and then its reader
-    // finds out.
-    let _ = stream.set_nodelay(true);
-    let peer = Arc::new(Peer::new(addr, stream));
-    let Some(seat) = Seat::take(room) else {
-        info!("{addr} refused: {} clients are connected", room.config.clients_max);
-        let full = format!("*** the room is full: {} are here", room.config.clients_max);
-        return refused.tell(room, peer, &full);
-    };
-    let served = (Arc::clone(room), Arc::clone(&peer));
-    let serve = move || reader::serve(&served.0, &served.1, seat);
-    if let Err(error) = room.threads.start(reader::thread_name(addr), READER_STACK_BYTES, serve) {
-        warn!("{addr} refused: cannot start a thread: {error}");
-        refused.tell(room, peer, "*** the server cannot take anybody more; try again later");
+    fn next(&self) -> io::Result<Arc<Peer>> {
+        let (stream, addr) = self.listener.accept()?;
+        Ok(Arc::new(Peer::new(sys::canonical(addr), stream)))
     }
-}
 
-/// Connections that were told why and are held for a moment: closing one with unread input would
-/// reset it, and it might never read its line.
-#[derive(Default)]
-struct Refused(VecDeque<(Instant, Arc<Peer>)>);
+    fn admit(&mut self, peer: Arc<Peer>) {
+        let seat = match self.room.seats.take(peer.addr.ip()) {
+            Ok(seat) => seat,
+            Err(full) => return self.refuse(peer, &full.to_string()),
+        };
+        let name = reader::thread_name(peer.addr);
+        let (room, served) = (Arc::clone(self.room), Arc::clone(&peer));
+        let serve = move || reader::serve(&room, &served, seat);
+        // Even the builder panics when a mapping is refused at the wrong moment (rust-lang/rust
+        // issue 78497).
+        let threads = &self.room.threads;
+        let start = std::panic::AssertUnwindSafe(|| threads.start(name, READER_STACK_BYTES, serve));
+        let started = catch_unwind(start).unwrap_or_else(|_| Err(ErrorKind::OutOfMemory.into()));
+        if let Err(error) = started {
+            if let Some(left_out) = self.faults.due() {
+                warn!("cannot start a thread for a client: {error}{left_out}");
+            }
+            self.refuse(peer, "the server cannot take anybody more; try again later");
+        }
+    }
 
-impl Refused {
-    fn tell(&mut self, room: &Room, peer: Arc<Peer>, text: &str) {
-        room.counters.refusals.fetch_add(1, Relaxed);
+    fn refuse(&mut self, peer: Arc<Peer>, why: &str) {
+        self.room.counters.refusals.fetch_add(1, Relaxed);
+        if let Some(left_out) = self.refusals.due() {
+            info!("{} refused: {why}{left_out}", peer.addr);
+        }
         // The socket is empty, so the line fits, unless the peer is gone already.
-        let _ = sys::send_now(&peer.stream, format!("{text}\n").as_bytes());
+        let _ = sys::send_now(&peer.stream, format!("*** {why}\n").as_bytes());
         let _ = peer.stream.shutdown(Shutdown::Write);
-        if self.0.len() == REFUSED_MAX {
+        if self.refused.len() == REFUSED_MAX {
             self.close_first();
         }
-        self.0.push_back((Instant::now() + LINGER_MAX, peer));
+        self.refused.push_back((Instant::now() + LINGER_MAX, peer));
+    }
+
+    /// After a fault of the system, most likely no descriptors: tells the next one in line with the
+    /// help of the spare descriptor, and pauses, longer each time.
+    fn back_off(&mut self, error: &io::Error) {
+        if let Some(left_out) = self.faults.due() {
+            warn!("cannot accept: {error}; trying again{left_out}");
+        }
+        drop(self.spare.take());
+        if let Ok(peer) = self.next() {
+            self.refuse(peer, "the server cannot take anybody more; try again later");
+            // Held like the others it would keep the descriptor that is wanted back.
+            self.refused.rotate_right(1);
+            self.close_first();
+        }
+        self.spare = self.stop.waker().as_fd().try_clone_to_owned().ok();
+        sys::wait(self.stop.waker(), std::iter::empty(), Interest::Input, Some(self.pause));
+        self.pause = (self.pause * 2).min(ACCEPT_PAUSE_MAX);
     }
 
     fn close_old(&mut self) {
-        while self.0.front().is_some_and(|(until, _)| *until <= Instant::now()) {
+        while self.refused.front().is_some_and(|(until, _)| *until <= Instant::now()) {
             self.close_first();
         }
     }
 
     fn close_first(&mut self) {
-        if let Some((_, peer)) = self.0.pop_front() {
-            let mut buffer = [0; 4096];
-            // What it said in the meantime is taken, within reason; the rest would be a flood.
-            for _ in 0..16 {
-                match sys::receive_now(&peer.stream, &mut buffer) {
-                    Ok(received) if received > 0 => {}
-                    _ => break,
-                }
+        let Some((_, peer)) = self.refused.pop_front() else { return };
+        let mut buffer = [0; 4096];
+        // What it said in the meantime is taken, within reason; the rest would be a flood.
+        for _ in 0..16 {
+            match sys::receive_now(&peer.stream, &mut buffer) {
+                Ok(received) if received > 0 => {}
+                _ => break,
             }
         }
     }
 
+    /// Until the first of the refused is to be closed.
     fn timeout(&self) -> Option<Duration> {
-        let (until, _) = self.0.front()?;
+        let (until, _) = self.refused.front()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 }

@@ -7,7 +7,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
+use chat_server::limits::RATE_LINES;
 use chat_server::{Config, TimeFormat};
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
@@ -40,7 +43,34 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "BYTES", env = "CHAT_SERVER_MAX_LINE", value_parser = at_least_one())]
     #[arg(default_value_t = Config::default().line_bytes_max)]
     max_line: usize,
+
+    /// How many clients may be connected from one address; 0 for no limit
+    #[arg(long, value_name = "N", env = "CHAT_SERVER_MAX_PER_HOST", default_value_t = 0)]
+    max_per_host: usize,
+
+    /// Lines a second that one client may sustain, with a burst of ten times that; 0 for no limit
+    #[arg(long, value_name = "LINES", env = "CHAT_SERVER_RATE", default_value_t = RATE_LINES)]
+    rate: u32,
+
+    /// Bytes of lines that may wait for one slow client
+    #[arg(long, value_name = "BYTES", env = "CHAT_SERVER_MAX_BACKLOG")]
+    #[arg(default_value_t = Config::default().backlog_bytes_max)]
+    max_backlog: usize,
+
+    /// Disconnect who has lines waiting and takes none for so long
+    #[arg(long, value_name = "SECONDS", env = "CHAT_SERVER_STALL_TIMEOUT")]
+    #[arg(default_value_t = Config::default().stall_timeout.as_secs())]
+    #[arg(value_parser = RangedU64ValueParser::<u64>::new().range(1..=SECONDS_MAX))]
+    stall_timeout: u64,
+
+    /// Disconnect who says nothing for so long, with a warning before; 0 for never
+    #[arg(long, value_name = "SECONDS", env = "CHAT_SERVER_IDLE_TIMEOUT", default_value_t = 0)]
+    #[arg(value_parser = RangedU64ValueParser::<u64>::new().range(..=SECONDS_MAX))]
+    idle_timeout: u64,
 }
+
+/// Longest time that can be asked for, in seconds: some thirty years, so that no sum overflows.
+const SECONDS_MAX: u64 = 1_000_000_000;
 
 impl Cli {
     /// The server's configuration as these options describe it.
@@ -53,6 +83,11 @@ impl Cli {
             time_format: self.time_format,
             clients_max: self.max_clients,
             line_bytes_max: self.max_line,
+            clients_per_host_max: (self.max_per_host > 0).then_some(self.max_per_host),
+            rate_lines: NonZeroU32::new(self.rate),
+            backlog_bytes_max: self.max_backlog,
+            stall_timeout: Duration::from_secs(self.stall_timeout),
+            idle_timeout: (self.idle_timeout > 0).then_some(Duration::from_secs(self.idle_timeout)),
             ..Config::default()
         })
     }

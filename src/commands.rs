@@ -1,6 +1,8 @@
 //! A client's commands: one table of names, arguments, help lines and handlers, from which `/help`
 //! is computed.
 
+use std::sync::Arc;
+
 use crate::conversation::Conversation;
 use crate::name::Name;
 use crate::room::client::Ending;
@@ -88,7 +90,14 @@ fn name(conversation: &mut Conversation, wanted: &str) -> Option<Ending> {
         conversation.reply(&format!("you are {} already", name.as_str()));
         return None;
     }
-    match conversation.room.rename(conversation.addr(), conversation.shown(), &name) {
+    let (room, addr) = (Arc::clone(&conversation.room), conversation.addr());
+    let renamed = room.rename(addr, conversation.shown(), &name).or_else(|taken| {
+        if room.reclaim(addr, &name) {
+            return room.rename(addr, conversation.shown(), &name);
+        }
+        Err(taken)
+    });
+    match renamed {
         Ok(()) => conversation.set_shown(name.as_str()),
         Err(taken) if taken == name.as_str() => {
             conversation.reply(&format!("the name {taken} is taken"));

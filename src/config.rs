@@ -1,9 +1,10 @@
 //! What can be set before a server starts.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::SystemTime;
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime};
 
-use crate::limits::{CLIENTS_MAX, LINE_BYTES_MAX};
+use crate::limits::{BACKLOG_BYTES_MAX, CLIENTS_MAX, LINE_BYTES_MAX, RATE_LINES, STALL_TIMEOUT};
 use crate::stamp::{Clock, TimeFormat};
 
 /// How a server listens, and its limits. Start from [`Config::default`].
@@ -17,6 +18,17 @@ pub struct Config {
     pub clients_max: usize,
     /// Bytes of the longest line, without its end; [`LINE_BYTES_MAX`] by default.
     pub line_bytes_max: usize,
+    /// How many clients may be connected from one address; no limit by default.
+    pub clients_per_host_max: Option<usize>,
+    /// Lines a second that one client may sustain, with a burst of ten times that; beyond it the
+    /// client is slowed. [`RATE_LINES`] by default, no limit when `None`.
+    pub rate_lines: Option<NonZeroU32>,
+    /// Bytes of lines that may wait for one slow client; [`BACKLOG_BYTES_MAX`] by default.
+    pub backlog_bytes_max: usize,
+    /// How long a client that has lines waiting may take none; [`STALL_TIMEOUT`] by default.
+    pub stall_timeout: Duration,
+    /// How long a client may say nothing; for ever by default.
+    pub idle_timeout: Option<Duration>,
     /// Where the time comes from; the system's clock by default.
     pub clock: Clock,
 }
@@ -28,6 +40,11 @@ impl Default for Config {
             time_format: TimeFormat::default(),
             clients_max: CLIENTS_MAX,
             line_bytes_max: LINE_BYTES_MAX,
+            clients_per_host_max: None,
+            rate_lines: NonZeroU32::new(RATE_LINES),
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            stall_timeout: STALL_TIMEOUT,
+            idle_timeout: None,
             clock: SystemTime::now,
         }
     }

@@ -4,11 +4,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use log::debug;
 
 use crate::commands;
 use crate::decoder::Event;
+use crate::door::Stranger;
+use crate::pace::Pace;
+use crate::reader::local_addr;
 use crate::room::Room;
 use crate::room::client::{Ending, Peer};
 use crate::room::wire::WireForm;
@@ -21,6 +25,9 @@ pub(crate) struct Conversation {
     /// What everybody calls this client.
     shown: String,
     form: WireForm,
+    pace: Pace,
+    /// Whether it has said a line.
+    begun: bool,
     /// Talk that arrived together and is posted together.
     talk: Vec<Talk>,
 }
@@ -35,7 +42,9 @@ pub(crate) enum Talk {
 impl Conversation {
     pub(crate) fn new(room: Arc<Room>, peer: Arc<Peer>) -> Conversation {
         let shown = peer.addr.to_string();
-        Conversation { room, peer, shown, form: WireForm::default(), talk: Vec::new() }
+        let pace = Pace::new(room.config.rate_lines);
+        let form = WireForm::default();
+        Conversation { room, peer, shown, form, pace, begun: false, talk: Vec::new() }
     }
 
     /// The client's name, or its address until it has one.
@@ -61,7 +70,7 @@ impl Conversation {
 
     /// Handles what arrived together, in order; gives the ending when the client asked for it.
     ///
-    /// *Blocking*: while the inbox is full.
+    /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
     pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {
         for event in events {
             let ending = match event {
@@ -87,7 +96,18 @@ impl Conversation {
     }
 
     fn line(&mut self, line: Line) -> Option<Ending> {
+        self.keep_pace();
+        if let Some(ending) = self.peer.ending() {
+            return Some(ending.clone());
+        }
         let text = line.as_str();
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(stranger) = Stranger::of_line(text)
+        {
+            let answer = stranger.answer(local_addr(&self.peer));
+            self.room.inbox.append(|room| room.tell(self.peer.addr, answer));
+            return Some(stranger.ending());
+        }
         if text.trim() == "quit" {
             return Some(Ending::Quit);
         }
@@ -97,6 +117,15 @@ impl Conversation {
             None => self.say(line),
         }
         None
+    }
+
+    /// Slows a client that says more than its rate allows; what it said is posted first.
+    fn keep_pace(&mut self) {
+        let delay = self.pace.delay(Instant::now());
+        if !delay.is_zero() {
+            self.post();
+            self.peer.pause(delay);
+        }
     }
 
     fn say(&mut self, line: Line) {

@@ -22,8 +22,53 @@ pub const NOTICED_CLIENTS_MAX: usize = 200;
 /// Bytes that may wait in the inbox for the delivery thread. Beyond it those who talk wait.
 pub(crate) const INBOX_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes that may wait for one slow client. A client that owes more is disconnected.
-pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
+/// Bytes of public lines that may wait for one slow client, by default; as many again of what it
+/// asked for itself. Beyond it whole lines are skipped, and it is told how many.
+pub const BACKLOG_BYTES_MAX: usize = 1 << 20;
+
+/// What a backlog counts for each slice beyond its bytes, so that many tiny ones are bounded too.
+pub(crate) const SLICE_BYTES: usize = 64;
+
+/// How long a client that has lines waiting may take none, by default. Then it is disconnected.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Lines a second that one client may sustain, by default. Beyond it the client is slowed.
+pub const RATE_LINES: u32 = 100;
+
+/// How much may be said at once: what the rate allows in this time.
+pub(crate) const BURST: Duration = Duration::from_secs(10);
+
+/// How long before its end an idle client is warned; half its time, when that is less.
+pub(crate) const IDLE_WARNING: Duration = Duration::from_secs(60);
+
+/// How long a newcomer's first bytes are waited for before it is greeted, so that what speaks first
+/// and is no chat (a web browser, a TLS client, a port scanner) never enters the room.
+pub(crate) const DOOR_WAIT: Duration = Duration::from_millis(10);
+
+/// A connection that has been silent for so long is asked, by TCP, whether its peer still lives.
+pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// How often it is asked again, and
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// how often in vain before it is given up.
+pub(crate) const KEEPALIVE_COUNT: u32 = 6;
+
+/// TCP_USER_TIMEOUT beyond the stall timeout: it cuts slow readers too, so it must come second.
+pub(crate) const USER_TIMEOUT_BEYOND_STALL: Duration = Duration::from_secs(30);
+
+/// How long somebody who asks for a name that its own host holds waits to see whether the holder
+/// still lives. A dead one is found after two retransmissions that nobody acknowledges.
+pub(crate) const PROBE_MAX: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Descriptors kept for everything that is no client: the listener, pipes, files, refusals.
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// At most one log line of a kind in this time, with the number of those left out.
+pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes that a reader asks the socket for at once.
 pub(crate) const READ_BYTES: usize = 8 << 10;
@@ -42,14 +87,11 @@ pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
 /// Refused connections that are held open for [`LINGER_MAX`], so that they can read why. Beyond it
 /// the oldest is closed at once.
-pub(crate) const REFUSED_MAX: usize = 64;
+pub(crate) const REFUSED_MAX: usize = 16;
 
 /// How long a closing connection may go on sending before it is closed for good. Closing with
 /// unread input would reset it, and the peer might lose the last line.
 pub(crate) const LINGER_MAX: Duration = Duration::from_millis(200);
-
-/// How long a client that has left may take nothing of what is still queued for it.
-pub(crate) const DEPARTURE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a stopping server goes on writing what is queued.
 pub(crate) const FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -66,5 +108,5 @@ const _: () = {
     assert!(READ_BYTES <= TOGETHER_BYTES_MAX);
     assert!(READ_BYTES * 4 <= READER_STACK_BYTES);
     assert!(TOGETHER_BYTES_MAX <= INBOX_BYTES_MAX);
-    assert!(FLUSH_MAX.as_secs() < DEPARTURE_MAX.as_secs());
+    assert!(REFUSED_MAX as u64 + 16 <= DESCRIPTORS_RESERVED);
 };

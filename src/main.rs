@@ -43,6 +43,7 @@ fn main() -> ExitCode {
 /// Runs the whole process; an error means that there was no way to print yet.
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     signals::block_unwanted()?;
+    chat_server::raise_descriptor_limit();
     let output = Output::start()?;
     logging::start(&output);
     let (result, console) = match start(cli, &output) {

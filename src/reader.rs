@@ -5,40 +5,28 @@ use std::io::{ErrorKind, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{error, info};
 
 use crate::conversation::Conversation;
 use crate::decoder::Decoder;
-use crate::limits::{LINGER_MAX, READ_BYTES, TOGETHER_BYTES_MAX};
+use crate::door::Stranger;
+use crate::limits::{DOOR_WAIT, IDLE_WARNING, LINGER_MAX, READ_BYTES, TOGETHER_BYTES_MAX};
 use crate::room::client::{Ending, Peer};
-use crate::room::{NoSeat, Room};
+use crate::room::{NoPlace, Room};
+use crate::seats::Seat;
 use crate::sys;
 
-/// A connection's place among `--max-clients`, free again when it is dropped.
-pub(crate) struct Seat(Arc<Room>);
-
-impl Seat {
-    /// The next free place, if there is one.
-    pub(crate) fn take(room: &Arc<Room>) -> Option<Seat> {
-        let free = |taken: usize| (taken < room.config.clients_max).then_some(taken + 1);
-        room.seats.fetch_update(Relaxed, Relaxed, free).ok()?;
-        Some(Seat(Arc::clone(room)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.seats.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Serves one connection from its join to its close.
+/// Serves one connection from its first byte to its close.
 ///
-/// *Blocking*: in read, for space in the inbox, and at the end until what is queued was written.
+/// *Blocking*: in read, for space in the inbox, for its pace, and at the end until what is queued
+/// was written.
 pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
+    if let Some(reason) = keep_out(peer) {
+        info!("{} kept out: {reason}", peer.addr);
+        return close(&peer.stream);
+    }
     let done = match room.join(peer) {
         Ok(done) => done,
         Err(reason) => return turn_away(peer, &reason),
@@ -56,12 +44,43 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
     drop(seat);
 }
 
+/// Why a connection does not even enter: what it sends at once is no chat, and was answered, or it
+/// hung up without a word, as port scanners and health checks do.
+///
+/// *Blocking*: up to [`DOOR_WAIT`], as long as nothing has arrived.
+fn keep_out(peer: &Peer) -> Option<Ending> {
+    if !sys::wait_for_input(&peer.stream, DOOR_WAIT) {
+        return None;
+    }
+    let mut first = [0; 512];
+    match peer.stream.peek(&mut first) {
+        Ok(0) => Some(Ending::HungUp),
+        Ok(peeked) => {
+            let stranger = Stranger::of_bytes(&first[..peeked])?;
+            // The socket is empty, so the answer fits, unless the peer is gone already.
+            let _ = sys::send_now(&peer.stream, stranger.answer(local_addr(peer)).as_bytes());
+            Some(stranger.ending())
+        }
+        Err(error) => Some(Ending::Broken(error.kind())),
+    }
+}
+
+/// Where the client has connected to; its own address when the connection is gone.
+pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
+    peer.stream.local_addr().map_or(peer.addr, sys::canonical)
+}
+
 /// Reads until the client ends, or is asked to.
 fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
     let mut decoder = Decoder::new(room.config.line_bytes_max);
+    let mut idle = room.config.idle_timeout.map(Idle::new);
     let mut buffer = [0; READ_BYTES];
     let mut events = Vec::new();
     loop {
+        if let Some(idle) = &idle {
+            // It fails only on a connection that is gone, and then the read tells.
+            let _ = peer.stream.set_read_timeout(Some(idle.next_wait()));
+        }
         let read = (&peer.stream).read(&mut buffer);
         if let Some(ending) = peer.ending() {
             return ending.clone();
@@ -76,13 +95,66 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
                 read_on(peer, &mut buffer, read, |bytes| decoder.feed(bytes, &mut events));
                 None
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => Some(Ending::Broken(error.kind())),
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(error) => match idle.as_mut().filter(|_| error.kind() == ErrorKind::WouldBlock) {
+                Some(idle) => idle.waited(conversation),
+                None => Some(Ending::Broken(error.kind())),
+            },
         };
+        if let Some(idle) = &mut idle
+            && !events.is_empty()
+        {
+            idle.heard();
+        }
         conversation.notice_form(decoder.wants_crlf());
         if let Some(ending) = conversation.handle(events.drain(..)).or(ended) {
             return ending;
         }
+    }
+}
+
+/// How long a client has said nothing.
+struct Idle {
+    timeout: Duration,
+    since: Instant,
+    warned: bool,
+}
+
+impl Idle {
+    fn new(timeout: Duration) -> Idle {
+        Idle { timeout, since: Instant::now(), warned: false }
+    }
+
+    fn heard(&mut self) {
+        self.since = Instant::now();
+        self.warned = false;
+    }
+
+    /// How long before the end the client is warned.
+    fn warning(&self) -> Duration {
+        IDLE_WARNING.min(self.timeout / 2)
+    }
+
+    /// Until the warning, or after it until the end; never zero, which would mean for ever.
+    fn next_wait(&self) -> Duration {
+        let most = if self.warned { self.timeout } else { self.timeout - self.warning() };
+        most.saturating_sub(self.since.elapsed()).max(Duration::from_millis(1))
+    }
+
+    /// A wait is over: warns the client, or gives its ending, when it is time.
+    fn waited(&mut self, conversation: &mut Conversation) -> Option<Ending> {
+        let silent = self.since.elapsed();
+        if silent >= self.timeout {
+            let ending = Ending::Idle(self.timeout);
+            conversation.reply(&format!("you are disconnected: {ending}"));
+            return Some(ending);
+        }
+        if !self.warned && silent >= self.timeout - self.warning() {
+            self.warned = true;
+            let left = (self.timeout - silent).as_secs_f64().ceil();
+            conversation.reply(&format!("you will be disconnected in {left} s: say something"));
+        }
+        None
     }
 }
 
@@ -97,10 +169,10 @@ fn read_on(peer: &Peer, buffer: &mut [u8], mut read: usize, mut feed: impl FnMut
     }
 }
 
-fn turn_away(peer: &Peer, reason: &NoSeat) {
+fn turn_away(peer: &Peer, reason: &NoPlace) {
     let text = match reason {
-        NoSeat::AddressHeld => format!("*** {} is connected already\n", peer.addr),
-        NoSeat::Stopping => "*** the server stops; goodbye\n".to_owned(),
+        NoPlace::AddressHeld => format!("*** {} is connected already\n", peer.addr),
+        NoPlace::Stopping => "*** the server stops; goodbye\n".to_owned(),
     };
     info!("{} turned away: {reason:?}", peer.addr);
     // A line that does not fit into an empty socket is no loss.

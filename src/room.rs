@@ -9,8 +9,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
@@ -28,10 +29,11 @@ use self::client::{Client, Ending, Peer};
 use self::inbox::Inbox;
 use self::wire::{Lines, WireForm};
 use crate::config::Config;
-use crate::limits::ADDRESS_WAIT_MAX;
+use crate::limits::{ADDRESS_WAIT_MAX, PROBE_INTERVAL, PROBE_MAX};
 use crate::name::Name;
+use crate::seats::Seats;
 use crate::stamp::Stamper;
-use crate::sys::Waker;
+use crate::sys::{self, Liveness, Waker};
 use crate::text::{Line, clean};
 use crate::threads::Threads;
 
@@ -44,8 +46,7 @@ pub struct Room {
     pub(crate) inbox: Inbox,
     pub(crate) counters: Counters,
     pub(crate) threads: Threads,
-    /// Connections that have a reader thread, or are about to.
-    pub(crate) seats: AtomicUsize,
+    pub(crate) seats: Arc<Seats>,
     watchers: Mutex<Vec<watch::Sender>>,
     started: Instant,
     stopping: OnceLock<Instant>,
@@ -109,7 +110,7 @@ impl std::error::Error for NoSuchClient {}
 
 /// Why a connection could not join.
 #[derive(Debug)]
-pub(crate) enum NoSeat {
+pub(crate) enum NoPlace {
     /// A connection from the very same address and port is still here.
     AddressHeld,
     /// The server stops.
@@ -119,6 +120,7 @@ pub(crate) enum NoSeat {
 impl Room {
     pub(crate) fn new(config: Config, waker: Waker) -> Room {
         let stamper = Stamper::new(config.time_format.clone(), config.clock);
+        let seats = Seats::new(config.clients_max, config.clients_per_host_max);
         Room {
             config,
             table: Mutex::default(),
@@ -126,7 +128,7 @@ impl Room {
             inbox: Inbox::new(stamper, waker),
             counters: Counters::default(),
             threads: Threads::default(),
-            seats: AtomicUsize::new(0),
+            seats,
             watchers: Mutex::default(),
             started: Instant::now(),
             stopping: OnceLock::new(),
@@ -221,18 +223,18 @@ impl Room {
     ///
     /// *Blocking*: up to [`ADDRESS_WAIT_MAX`] while a connection from the same address and port is
     /// being cleared away. *Locks*: the table, then the inbox.
-    pub(crate) fn join(&self, peer: &Arc<Peer>) -> Result<Receiver<()>, NoSeat> {
+    pub(crate) fn join(&self, peer: &Arc<Peer>) -> Result<Receiver<()>, NoPlace> {
         let (served, done) = sync_channel(0);
         let client = Client::new(Arc::clone(peer), (self.config.clock)(), served);
         let deadline = Instant::now() + ADDRESS_WAIT_MAX;
         let mut rows = self.table.lock();
         while rows.contains_key(&peer.addr) {
             if self.row_left.wait_until(&mut rows, deadline).timed_out() {
-                return Err(NoSeat::AddressHeld);
+                return Err(NoPlace::AddressHeld);
             }
         }
         if self.stopping().is_some() {
-            return Err(NoSeat::Stopping);
+            return Err(NoPlace::Stopping);
         }
         rows.insert(peer.addr, client);
         self.inbox.append_at_once(|room| room.join(peer.addr));
@@ -248,9 +250,7 @@ impl Room {
         let reason = match ending {
             Ending::Quit | Ending::HungUp => Some(String::new()),
             Ending::Stopped => None,
-            Ending::Broken(_) | Ending::Kicked(_) | Ending::Overrun | Ending::Fault => {
-                Some(format!(": {ending}"))
-            }
+            _ => Some(format!(": {ending}")),
         };
         self.inbox.append_at_once(|room| room.leave(addr, shown, reason.as_deref()));
         match shown.parse::<SocketAddr>() {
@@ -282,6 +282,40 @@ impl Room {
         let notice = format!("{shown} is now {}", name.as_str());
         self.inbox.append_at_once(|room| room.notice(&notice));
         Ok(())
+    }
+
+    /// Frees a name that a dead connection from the same host holds: somebody has come back, and
+    /// asks for the own name. True when it is free.
+    ///
+    /// *Blocking*: up to [`PROBE_MAX`], while TCP finds out. *Locks*: the table.
+    pub(crate) fn reclaim(&self, addr: SocketAddr, name: &Name) -> bool {
+        let holder = |rows: &HashMap<SocketAddr, Client>| {
+            let mut clients = rows.values().filter(|client| client.peer.addr.ip() == addr.ip());
+            let holds = |client: &&Client| client.name.as_ref().is_some_and(|it| it.clashes(name));
+            clients.find(holds).map(|client| Arc::clone(&client.peer))
+        };
+        let rows = self.table.lock();
+        let Some(peer) = holder(&rows) else { return false };
+        drop(rows);
+        let deadline = Instant::now() + PROBE_MAX;
+        let Ok(local) = peer.stream.local_addr().map(sys::canonical) else { return false };
+        // What was said since it died is on the way to it, the newcomer's own join at the least.
+        loop {
+            match sys::liveness(local, peer.addr) {
+                Liveness::Dead => break,
+                Liveness::Unknown if Instant::now() < deadline => thread::sleep(PROBE_INTERVAL),
+                Liveness::Unknown | Liveness::Alive => return false,
+            }
+        }
+        let mut rows = self.table.lock();
+        while let Some(client) = rows.get_mut(&peer.addr).filter(|it| Arc::ptr_eq(&it.peer, &peer))
+        {
+            client.lose(Ending::Replaced);
+            if self.row_left.wait_until(&mut rows, deadline + PROBE_MAX).timed_out() {
+                return false;
+            }
+        }
+        true
     }
 
     /// A private line, to both.

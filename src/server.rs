@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, Builder, ScopedJoinHandle};
 
-use log::{debug, info};
+use log::{debug, info, warn};
 use parking_lot::{Condvar, Mutex};
 
 use crate::acceptor;
 use crate::config::Config;
+use crate::limits::{DESCRIPTORS_RESERVED, USER_TIMEOUT_BEYOND_STALL};
 use crate::room::{Room, delivery};
 use crate::sys::{self, Waker};
 
@@ -143,10 +144,12 @@ impl Server {
     /// # Errors
     /// [`StartError::Listen`] when the address cannot be had: taken, forbidden, not this machine's.
     /// [`StartError::System`] when the process is out of descriptors.
-    pub fn bind(config: Config) -> Result<Server, StartError> {
+    pub fn bind(mut config: Config) -> Result<Server, StartError> {
         let asked = config.addr;
+        config.clients_max = clients_max(config.clients_max);
         let listen_error = |source| StartError::Listen { addr: asked, source };
-        let listener = sys::listen(asked).map_err(listen_error)?;
+        let user_timeout = config.stall_timeout.saturating_add(USER_TIMEOUT_BEYOND_STALL);
+        let listener = sys::listen(asked, user_timeout).map_err(listen_error)?;
         let addr = listener.local_addr().map_err(listen_error)?;
         let stop = Stop {
             requested: Mutex::new(false),
@@ -213,6 +216,19 @@ impl Server {
             }
         })
     }
+}
+
+/// How many of the `wanted` clients the limit of descriptors allows.
+fn clients_max(wanted: usize) -> usize {
+    let Some(limit) = sys::descriptor_limit() else { return wanted };
+    let allowed = limit.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+    if allowed < wanted {
+        warn!(
+            "at most {allowed} clients, not {wanted}: {limit} descriptors may be open (ulimit -n)"
+        );
+    }
+    allowed.min(wanted)
 }
 
 fn core_thread(name: &str) -> Builder {

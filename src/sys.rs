@@ -1,6 +1,8 @@
 //! What is particular to the system: a listener with a backlog, sends that do not block, and a wait
 //! that sockets and threads can end. Safe calls of Unix only; the rest of the library knows none.
 
+mod liveness;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,11 +11,17 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
 use rustix::pipe::PipeFlags;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::limits::LISTEN_BACKLOG;
+pub(crate) use self::liveness::{Liveness, liveness};
+use crate::limits::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG};
 
 /// Listens on `addr` without blocking in accept. On `::` it takes IPv4 too.
-pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+///
+/// What is set for the listener holds for every connection that it accepts: small lines go out at
+/// once, and a dead peer is found by keepalive when nothing is on the way to it, or, when it leaves
+/// something unacknowledged for `user_timeout`, by TCP_USER_TIMEOUT (tcp(7)).
+pub(crate) fn listen(addr: SocketAddr, user_timeout: Duration) -> io::Result<TcpListener> {
     let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
@@ -22,12 +30,50 @@ pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     // The port can be bound again at once although old connections are still in TIME-WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    set_keepalive(&socket, user_timeout)?;
     rustix::net::bind(&socket, &addr)?;
     // std would listen with 128, too few for a thousand who arrive in a second.
     rustix::net::listen(&socket, LISTEN_BACKLOG)?;
     let listener = TcpListener::from(socket);
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+fn set_keepalive(socket: &OwnedFd, user_timeout: Duration) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_COUNT)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, user_timeout.as_millis().try_into().unwrap_or(u32::MAX))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = user_timeout; // Keepalive and the stall timeout find dead peers there, only later.
+    Ok(())
+}
+
+/// Raises this process's limit of open descriptors as far as it may, and gives what it is then
+/// (none for no limit).
+pub fn raise_descriptor_limit() -> Option<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A refusal leaves the limit as it was, which is what is read below.
+    let _ = setrlimit(Resource::Nofile, limit);
+    descriptor_limit()
+}
+
+/// How many descriptors this process may have open (none for no limit).
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Waits until something has arrived, or the end, or a fault. False when the time is over.
+///
+/// *Blocking*: up to `timeout`.
+pub(crate) fn wait_for_input(stream: &TcpStream, timeout: Duration) -> bool {
+    let timeout = timespec(timeout);
+    let mut polled = [PollFd::new(stream, PollFlags::IN)];
+    rustix::event::poll(&mut polled, Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
 /// Sends what the socket takes now, and never waits, although the socket itself is blocking:
@@ -101,10 +147,7 @@ pub(crate) fn wait<'a>(
     };
     let mut polled = vec![PollFd::new(waker, PollFlags::IN)];
     polled.extend(sockets.map(|socket| PollFd::from_borrowed_fd(socket, flags)));
-    let timeout = timeout.map(|timeout| Timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
+    let timeout = timeout.map(timespec);
     if rustix::event::poll(&mut polled, timeout.as_ref()).is_err() {
         // Interrupted by a signal: nothing is ready, and every caller waits in a loop.
         return Vec::new();
@@ -114,6 +157,13 @@ pub(crate) fn wait<'a>(
     }
     let ready = polled[1..].iter().enumerate().filter(|(_, socket)| !socket.revents().is_empty());
     ready.map(|(position, _)| position).collect()
+}
+
+fn timespec(timeout: Duration) -> Timespec {
+    Timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    }
 }
 
 /// The addresses at which others can reach a listener on `addr`: none when it is bound to loopback

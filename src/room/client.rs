@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::wire::{Piece, WireForm};
-use crate::limits::BACKLOG_BYTES_MAX;
+use super::wire::{Piece, Rest, WireForm};
+use crate::limits::SLICE_BYTES;
 use crate::name::Name;
 use crate::sys;
 
@@ -27,8 +28,14 @@ pub(crate) enum Ending {
     Broken(ErrorKind),
     /// The operator sent it away, for this reason (perhaps empty).
     Kicked(String),
-    /// More was waiting for it than a backlog holds.
-    Overrun,
+    /// Lines waited for it, and it took none for so long.
+    Stalled(Duration),
+    /// It said nothing for so long.
+    Idle(Duration),
+    /// Its connection was dead, and somebody at its address took its name over.
+    Replaced,
+    /// It speaks another protocol.
+    NotChat(&'static str),
     /// The server stops.
     Stopped,
     /// Its thread panicked.
@@ -43,7 +50,10 @@ impl fmt::Display for Ending {
             Ending::Broken(kind) => write!(f, "{kind}"),
             Ending::Kicked(reason) if reason.is_empty() => f.write_str("kicked"),
             Ending::Kicked(reason) => write!(f, "kicked: {reason}"),
-            Ending::Overrun => write!(f, "took too little: {BACKLOG_BYTES_MAX} bytes waited"),
+            Ending::Stalled(time) => write!(f, "took nothing for {} s", time.as_secs()),
+            Ending::Idle(time) => write!(f, "said nothing for {} s", time.as_secs()),
+            Ending::Replaced => f.write_str("its connection was dead"),
+            Ending::NotChat(protocol) => write!(f, "speaks {protocol}"),
             Ending::Stopped => f.write_str("the server stops"),
             Ending::Fault => f.write_str("a fault of the server"),
         }
@@ -56,11 +66,19 @@ pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     pub(crate) lines_said: AtomicU64,
     ending: OnceLock<Ending>,
+    /// The thread that pauses for this client, once it has.
+    reader: OnceLock<Thread>,
 }
 
 impl Peer {
     pub(crate) fn new(addr: SocketAddr, stream: TcpStream) -> Peer {
-        Peer { addr, stream, lines_said: AtomicU64::new(0), ending: OnceLock::new() }
+        Peer {
+            addr,
+            stream,
+            lines_said: AtomicU64::new(0),
+            ending: OnceLock::new(),
+            reader: OnceLock::new(),
+        }
     }
 
     /// Asks the client's reader to end it for `reason`; the first reason stays. What is queued can
@@ -70,6 +88,23 @@ impl Peer {
         let _ = self.ending.set(reason);
         // Wakes the blocked read; a connection that is gone already has no reader in it.
         let _ = self.stream.shutdown(Shutdown::Read);
+        if let Some(reader) = self.reader.get() {
+            reader.unpark();
+        }
+    }
+
+    /// Pauses the client's reader, which calls this. *Blocking*: for `time`, or until the client is
+    /// asked to end.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.reader.get_or_init(thread::current);
+        let until = Instant::now() + time;
+        while self.ending().is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
     }
 
     /// Why it was asked to end, if it was.
@@ -78,38 +113,53 @@ impl Peer {
     }
 }
 
-/// What waits for a client that cannot take it yet: shared slices, in order.
+/// What waits for a client that cannot take it yet: shared slices, in order. Public lines and what
+/// the client asked for itself are bounded apart, so that a long answer costs no line of the talk.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    slices: VecDeque<(Arc<[u8]>, Range<usize>)>,
-    bytes: usize,
+    slices: VecDeque<Slice>,
+    public_bytes: usize,
+    own_bytes: usize,
+    /// Lines skipped since it was full, of which the client is told when it has taken the rest.
+    missed: usize,
+}
+
+struct Slice {
+    shared: Arc<[u8]>,
+    range: Range<usize>,
+    own: bool,
 }
 
 impl Backlog {
+    /// Bytes that wait, each slice counted with [`SLICE_BYTES`] more.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.public_bytes + self.own_bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.slices.is_empty()
     }
 
-    fn push(&mut self, shared: Arc<[u8]>, range: Range<usize>) {
-        self.bytes += range.len();
-        self.slices.push_back((shared, range));
+    fn count(&mut self, own: bool) -> &mut usize {
+        if own { &mut self.own_bytes } else { &mut self.public_bytes }
     }
 
-    fn advance(&mut self, sent: usize) {
-        self.bytes -= sent;
-        let (_, range) = self.slices.front_mut().expect("only what waits is sent");
-        range.start += sent;
-        if range.start == range.end {
-            self.slices.pop_front();
+    fn push(&mut self, slice: Slice) {
+        if slice.range.start < slice.range.end {
+            *self.count(slice.own) += slice.range.len() + SLICE_BYTES;
+            self.slices.push_back(slice);
         }
     }
 
-    fn clear(&mut self) {
-        *self = Backlog::default();
+    fn advance(&mut self, sent: usize) {
+        let slice = self.slices.front_mut().expect("only what waits is sent");
+        let own = slice.own;
+        slice.range.start += sent;
+        let done = slice.range.start == slice.range.end;
+        *self.count(own) -= sent + if done { SLICE_BYTES } else { 0 };
+        if done {
+            self.slices.pop_front();
+        }
     }
 }
 
@@ -160,32 +210,48 @@ impl Client {
         }
     }
 
-    /// Writes the piece, or keeps what the socket does not take. Never blocks.
-    pub(crate) fn offer(&mut self, mut piece: Piece<'_>) {
-        let sent = self.send_directly(piece.bytes());
-        if let Some(sent) = sent {
-            let (shared, range) = piece.rest(sent);
-            self.keep(shared, range);
-        }
+    /// Writes the piece, or keeps what the socket does not take; gives how many lines were skipped
+    /// because too much waits already. Never blocks.
+    pub(crate) fn offer(&mut self, mut piece: Piece<'_>, backlog_bytes_max: usize) -> usize {
+        let Some(sent) = self.send_directly(piece.bytes()) else { return 0 };
+        // Once a line was skipped, all are until the client has taken what waits: one gap, not many.
+        let waiting = self.backlog.public_bytes + SLICE_BYTES;
+        let gap = self.backlog.missed > 0;
+        let space = if gap { 0 } else { backlog_bytes_max.saturating_sub(waiting) };
+        let Rest { shared, range, missed } = piece.rest(sent, space);
+        self.backlog.push(Slice { shared, range, own: false });
+        self.backlog.missed += missed;
+        missed
     }
 
-    /// Like [`Client::offer`], for what only this client gets.
-    pub(crate) fn offer_own(&mut self, bytes: &[u8]) {
-        if let Some(sent) = self.send_directly(bytes) {
-            self.keep(Arc::from(&bytes[sent..]), 0..bytes.len() - sent);
+    /// Like [`Client::offer`], for what only this client gets. One answer, however long, is kept
+    /// whole unless others fill the backlog already.
+    pub(crate) fn offer_own(&mut self, bytes: &[u8], backlog_bytes_max: usize) -> usize {
+        let Some(sent) = self.send_directly(bytes) else { return 0 };
+        if self.backlog.own_bytes >= backlog_bytes_max {
+            let missed = bytes.iter().filter(|&&byte| byte == b'\n').count();
+            self.backlog.missed += missed;
+            return missed;
         }
+        let rest = Arc::from(&bytes[sent..]);
+        self.backlog.push(Slice { shared: rest, range: 0..bytes.len() - sent, own: true });
+        0
     }
 
     /// Sends past an empty backlog. Gives how much went out when something must be kept.
     fn send_directly(&mut self, bytes: &[u8]) -> Option<usize> {
-        if self.standing == Standing::Lost || bytes.is_empty() {
+        if self.standing == Standing::Lost {
             return None;
         }
         if !self.backlog.is_empty() {
             return Some(0);
         }
         let sent = self.send(bytes)?;
-        (sent < bytes.len()).then_some(sent)
+        if sent == bytes.len() {
+            return None;
+        }
+        self.moved = Instant::now();
+        Some(sent)
     }
 
     /// How much the socket took, 0 when it is full; nothing when the client is lost.
@@ -200,21 +266,11 @@ impl Client {
         }
     }
 
-    fn keep(&mut self, shared: Arc<[u8]>, range: Range<usize>) {
-        if self.backlog.is_empty() {
-            self.moved = Instant::now();
-        }
-        if self.backlog.bytes() + range.len() > BACKLOG_BYTES_MAX {
-            self.lose(Ending::Overrun);
-        } else {
-            self.backlog.push(shared, range);
-        }
-    }
-
-    /// Writes on what waits, as far as the socket takes it. Never blocks.
+    /// Writes on what waits, as far as the socket takes it, and then, if lines were skipped, how
+    /// many. Never blocks.
     pub(crate) fn flush(&mut self) {
-        while let Some((shared, range)) = self.backlog.slices.front() {
-            let (shared, range) = (Arc::clone(shared), range.clone());
+        while let Some(slice) = self.backlog.slices.front() {
+            let (shared, range) = (Arc::clone(&slice.shared), slice.range.clone());
             match self.send(&shared[range]) {
                 None | Some(0) => return,
                 Some(sent) => {
@@ -223,12 +279,19 @@ impl Client {
                 }
             }
         }
+        let missed = std::mem::take(&mut self.backlog.missed);
+        if missed > 0 {
+            let lines = if missed == 1 { "line" } else { "lines" };
+            let mut notice = Vec::new();
+            self.form.write(&format!("*** you missed {missed} {lines}"), &mut notice);
+            self.offer_own(&notice, usize::MAX);
+        }
     }
 
     /// Nothing more is written to it; its reader is asked to end it.
     pub(crate) fn lose(&mut self, reason: Ending) {
         self.standing = Standing::Lost;
-        self.backlog.clear();
+        self.backlog = Backlog::default();
         self.peer.end(reason);
     }
 }

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use super::Room;
-use super::client::{Client, Peer, Standing};
+use super::client::{Client, Ending, Peer, Standing};
 use super::inbox::{Aside, Batch, Taken, What};
 use super::wire::Lines;
-use crate::limits::{DEPARTURE_MAX, FLUSH_MAX};
+use crate::limits::FLUSH_MAX;
 use crate::sys::{self, Interest};
 
 type Rows = HashMap<SocketAddr, Client>;
@@ -28,7 +28,7 @@ type Rows = HashMap<SocketAddr, Client>;
 /// 2. *Locks*: the inbox to take a batch, then, after letting go of it, the table.
 /// 3. *Order*: lines reach every client in the order in which they were appended.
 pub(crate) fn deliver(room: &Room) {
-    let mut delivery = Delivery { room, departing: Vec::new(), stuck: Vec::new() };
+    let mut delivery = Delivery { room, departing: Vec::new(), stuck: Vec::new(), due: None };
     let mut batch = Batch::new();
     loop {
         match room.inbox.take(&mut batch) {
@@ -52,6 +52,8 @@ struct Delivery<'a> {
     departing: Vec<Client>,
     /// Whoever something waits for, in the table or departing.
     stuck: Vec<Arc<Peer>>,
+    /// When the first of the stuck has taken nothing for too long.
+    due: Option<Instant>,
 }
 
 impl Delivery<'_> {
@@ -63,9 +65,8 @@ impl Delivery<'_> {
             self.offer_aside(&mut rows, &mut batch.lines, aside);
         }
         let count = batch.lines.len();
-        let mut deliveries = 0;
         for client in rows.values_mut() {
-            deliveries += self.catch_up(client, &mut batch.lines, count);
+            self.catch_up(client, &mut batch.lines, count);
             if let Standing::Here { next } = &mut client.standing {
                 *next = 0;
             }
@@ -75,7 +76,6 @@ impl Delivery<'_> {
         MutexGuard::unlock_fair(rows);
         let counters = &self.room.counters;
         counters.lines.fetch_add(count as u64, Relaxed);
-        counters.deliveries.fetch_add(deliveries as u64, Relaxed);
         counters.bytes.fetch_add(batch.lines.bytes() as u64, Relaxed);
     }
 
@@ -88,17 +88,15 @@ impl Delivery<'_> {
             client.standing = Standing::Here { next: aside.after };
         }
         self.catch_up(client, lines, aside.after);
-        let waited = !client.backlog.is_empty();
         match &aside.what {
             What::Join(text) | What::Text(text) => {
                 let mut bytes = Vec::with_capacity(text.len());
                 text.lines().for_each(|line| client.form.write(line, &mut bytes));
-                client.offer_own(&bytes);
+                self.offer_own(client, &bytes);
             }
-            What::Raw(bytes) => client.offer_own(bytes),
+            What::Raw(bytes) => self.offer_own(client, bytes),
             What::Leave => {}
         }
-        self.note_stuck(client, waited);
         if let What::Leave = aside.what {
             let client = rows.remove(&aside.to).expect("it was found above");
             self.room.row_left.notify_all();
@@ -108,24 +106,35 @@ impl Delivery<'_> {
         }
     }
 
-    /// Offers the lines up to `until` that this client has not had yet; gives how many.
-    fn catch_up(&mut self, client: &mut Client, lines: &mut Lines, until: usize) -> usize {
-        let Standing::Here { next } = client.standing else {
-            return 0;
-        };
+    /// Offers the lines up to `until` that this client has not had yet.
+    fn catch_up(&mut self, client: &mut Client, lines: &mut Lines, until: usize) {
+        let Standing::Here { next } = client.standing else { return };
         if next == until {
-            return 0;
+            return;
         }
         client.standing = Standing::Here { next: until };
         let waited = !client.backlog.is_empty();
-        client.offer(lines.piece(client.form, next..until));
-        self.note_stuck(client, waited);
-        until - next
+        let piece = lines.piece(client.form, next..until);
+        let missed = client.offer(piece, self.room.config.backlog_bytes_max);
+        self.note(client, waited, missed);
+        self.room.counters.deliveries.fetch_add((until - next - missed) as u64, Relaxed);
     }
 
-    fn note_stuck(&mut self, client: &Client, waited: bool) {
+    fn offer_own(&mut self, client: &mut Client, bytes: &[u8]) {
+        let waited = !client.backlog.is_empty();
+        let missed = client.offer_own(bytes, self.room.config.backlog_bytes_max);
+        self.note(client, waited, missed);
+    }
+
+    /// Takes note of what an offer has left waiting, or made a client miss.
+    fn note(&mut self, client: &Client, waited: bool, missed: usize) {
+        if missed > 0 {
+            self.room.counters.skipped_lines.fetch_add(missed as u64, Relaxed);
+        }
         if !waited && !client.backlog.is_empty() {
             self.stuck.push(Arc::clone(&client.peer));
+            let due = client.moved + self.room.config.stall_timeout;
+            self.due = Some(self.due.map_or(due, |first| first.min(due)));
         }
     }
 
@@ -139,29 +148,40 @@ impl Delivery<'_> {
                 client.flush();
             }
         }
-        self.let_go();
-        // Nobody else may keep a connection open that its reader has closed, so whoever is no
-        // longer waited for is forgotten here, in every round.
-        self.stuck.retain(|peer| {
-            find(&mut rows, &mut self.departing, peer)
-                .is_some_and(|client| !client.backlog.is_empty())
-        });
+        self.let_go(&mut rows);
         MutexGuard::unlock_fair(rows);
     }
 
-    /// Lets go of departing clients that have everything, or take nothing for too long.
-    fn let_go(&mut self) {
-        let flushed = self.room.stopping().is_some_and(|since| since.elapsed() >= FLUSH_MAX);
-        self.departing.retain(|client| {
-            !client.backlog.is_empty() && !flushed && client.moved.elapsed() < DEPARTURE_MAX
+    /// Lets go of clients that have everything, and of those that take nothing for too long.
+    ///
+    /// Nobody here may keep a connection open that its reader has closed, so whoever is no longer
+    /// waited for is forgotten in every round.
+    fn let_go(&mut self, rows: &mut Rows) {
+        let now = Instant::now();
+        let stall_timeout = self.room.config.stall_timeout;
+        let mut first_due: Option<Instant> = None;
+        self.stuck.retain(|peer| {
+            let Some(client) = find(rows, &mut self.departing, peer) else { return false };
+            let due = client.moved + stall_timeout;
+            if !client.backlog.is_empty() && due <= now {
+                client.lose(Ending::Stalled(stall_timeout));
+            }
+            if client.backlog.is_empty() {
+                return false;
+            }
+            first_due = Some(first_due.map_or(due, |first| first.min(due)));
+            true
         });
+        let flushed = self.room.stopping().is_some_and(|since| since + FLUSH_MAX <= now);
+        self.departing.retain(|client| !client.backlog.is_empty() && !flushed);
+        self.due = first_due;
     }
 
-    /// Until when the thread may wait: for ever, unless somebody departs.
+    /// How long the thread may wait: for ever, unless something waits for somebody.
     fn timeout(&self) -> Option<Duration> {
-        let first = self.departing.iter().map(|client| client.moved + DEPARTURE_MAX).min()?;
         let stop = self.room.stopping().map(|since| since + FLUSH_MAX);
-        let until = stop.map_or(first, |stop| first.min(stop));
+        let stop = stop.filter(|_| !self.departing.is_empty());
+        let until = [self.due, stop].into_iter().flatten().min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 }

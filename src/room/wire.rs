@@ -42,7 +42,15 @@ impl Rendering {
 /// Some lines of a batch, in one wire form.
 pub(crate) struct Piece<'a> {
     rendering: &'a mut Rendering,
+    lines: Range<usize>,
     range: Range<usize>,
+}
+
+/// What of a piece waits for a client, and how many lines it will miss.
+pub(crate) struct Rest {
+    pub(crate) shared: Arc<[u8]>,
+    pub(crate) range: Range<usize>,
+    pub(crate) missed: usize,
 }
 
 impl Piece<'_> {
@@ -50,11 +58,19 @@ impl Piece<'_> {
         &self.rendering.bytes[self.range.clone()]
     }
 
-    /// The same bytes, but for the first `sent`, to keep for later.
-    pub(crate) fn rest(&mut self, sent: usize) -> (Arc<[u8]>, Range<usize>) {
+    /// What to keep of the piece after the first `sent` bytes: the whole lines that fit into
+    /// `space` bytes. A line that was begun is always kept to its end.
+    pub(crate) fn rest(&mut self, sent: usize, space: usize) -> Rest {
         let rendering = &mut *self.rendering;
+        let ends = &rendering.ends[self.lines.clone()];
+        let start = self.range.start + sent;
+        let whole = ends.partition_point(|&end| end <= start);
+        let line_start = if whole == 0 { self.range.start } else { ends[whole - 1] };
+        let begun = if start > line_start { whole + 1 } else { whole };
+        let kept = ends.partition_point(|&end| end <= start.saturating_add(space)).max(begun);
+        let end = if kept == 0 { start } else { ends[kept - 1] };
         let shared = rendering.shared.get_or_insert_with(|| Arc::from(&rendering.bytes[..]));
-        (Arc::clone(shared), self.range.start + sent..self.range.end)
+        Rest { shared: Arc::clone(shared), range: start..end, missed: ends.len() - kept }
     }
 }
 
@@ -94,8 +110,8 @@ impl Lines {
         })
     }
 
-    /// The lines in `range`, in this form.
-    pub(crate) fn piece(&mut self, form: WireForm, range: Range<usize>) -> Piece<'_> {
+    /// These lines, by position, in this form.
+    pub(crate) fn piece(&mut self, form: WireForm, lines: Range<usize>) -> Piece<'_> {
         let position = match self.forms.iter().position(|(known, _)| *known == form) {
             Some(position) => position,
             None => {
@@ -107,8 +123,8 @@ impl Lines {
         let start = |line: usize| {
             if line == 0 { 0 } else { rendering.ends[line - 1] }
         };
-        let range = start(range.start)..start(range.end);
-        Piece { rendering, range }
+        let range = start(lines.start)..start(lines.end);
+        Piece { rendering, lines, range }
     }
 
     fn render(&mut self, form: WireForm) {
@@ -148,14 +164,42 @@ mod tests {
         assert_eq!(lines.piece(CRLF, 3..3).bytes(), b"");
         assert_eq!(lines.iter().collect::<Vec<_>>(), ["one", "two", "three"]);
 
-        let (shared, range) = lines.piece(CRLF, 1..3).rest(1);
-        assert_eq!(&shared[range], b"wo\r\nthree\r\n");
-        let (again, _) = lines.piece(CRLF, 0..1).rest(0);
-        assert!(Arc::ptr_eq(&shared, &again), "one copy for all");
+        let rest = lines.piece(CRLF, 1..3).rest(1, usize::MAX);
+        assert_eq!(&rest.shared[rest.range], b"wo\r\nthree\r\n");
+        let again = lines.piece(CRLF, 0..1).rest(0, usize::MAX);
+        assert!(Arc::ptr_eq(&rest.shared, &again.shared), "one copy for all");
 
         lines.clear();
         lines.push(&["four"]);
         assert_eq!(lines.piece(CRLF, 0..1).bytes(), b"four\r\n");
         assert_eq!(lines.piece(WireForm::default(), 0..1).bytes(), b"four\n");
+    }
+    #[test]
+    fn what_is_kept_is_whole_lines_and_the_rest_of_one_that_was_begun() {
+        let mut lines = Lines::new();
+        for line in ["one", "two", "three"] {
+            lines.push(&[line]);
+        }
+        // (sent, space) -> (kept, missed)
+        for (sent, space, kept, missed) in [
+            (0, 0, "", 3),
+            (0, 3, "", 3),
+            (0, 4, "one\n", 2),
+            (0, 13, "one\ntwo\n", 1),
+            (0, 14, "one\ntwo\nthree\n", 0),
+            (1, 0, "ne\n", 2),
+            (4, 0, "", 2),
+            (4, 4, "two\n", 1),
+            (5, 3, "wo\n", 1),
+            (5, usize::MAX, "wo\nthree\n", 0),
+            (14, 0, "", 0),
+        ] {
+            let rest = lines.piece(WireForm::default(), 0..3).rest(sent, space);
+            let text = str::from_utf8(&rest.shared[rest.range]).unwrap();
+            assert_eq!((text, rest.missed), (kept, missed), "sent {sent}, space {space}");
+        }
+        let rest = lines.piece(WireForm::default(), 1..3).rest(2, 0);
+        assert_eq!(&rest.shared[rest.range], b"o\n");
+        assert_eq!(rest.missed, 1);
     }
 }

@@ -39,7 +39,8 @@ fn floods_until_left(talker: &mut Client, hearer: &mut Client, stuck: &str) {
 
 #[test]
 fn a_client_that_never_reads_delays_nobody_and_is_disconnected_in_the_end() {
-    let room = Room::open();
+    let stall_timeout = Duration::from_millis(300);
+    let room = Room::with(Config { stall_timeout, ..config() });
     let [mut alice, mut bob] = room.people(["alice", "bob"]);
     let mut stuck = room.connect_narrow();
     stuck.says("/name stuck");
@@ -76,7 +77,7 @@ fn five_stuck_clients_delay_neither_talk_nor_a_join_nor_a_command() {
 #[test]
 fn a_client_that_was_stuck_hears_everything_in_order_once_it_reads() {
     const LINES: usize = 1500;
-    let room = Room::open();
+    let room = Room::with(Config { rate_lines: None, ..config() });
     let [mut alice] = room.people(["alice"]);
     let mut slow = room.connect_narrow().joined();
     let text = "x".repeat(500);

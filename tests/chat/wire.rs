@@ -45,7 +45,7 @@ fn a_newcomer_is_greeted_and_then_announced_to_all() {
 #[test]
 fn a_joiner_hears_each_line_once_from_its_join_on() {
     const LINES: usize = 2000;
-    let room = Room::open();
+    let room = Room::with(Config { rate_lines: None, ..config() });
     let [mut alice, mut witness] = room.people(["alice", "witness"]);
     let end = format!("alice: {LINES}");
     let joiners = thread::scope(|scope| {

@@ -1,0 +1,97 @@
+//! The door: tells what is no chat by the first bytes, and what to answer it. It never enters the
+//! room, or at least says nothing there.
+
+use std::net::SocketAddr;
+
+use crate::room::client::Ending;
+
+/// A protocol that has come to the wrong door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// An HTTP request (RFC 9112, section 3).
+    Http,
+    /// A TLS handshake (RFC 8446, section 5.1).
+    Tls,
+}
+
+const HTTP_METHODS: &[&str] =
+    &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
+
+impl Stranger {
+    /// Who speaks so, if it is no chat. `first` is what arrived first, perhaps not all of it.
+    pub(crate) fn of_bytes(first: &[u8]) -> Option<Stranger> {
+        // A handshake record, version 3.x: no text begins with a SYN character.
+        if first.starts_with(&[0x16, 0x03]) || first == [0x16] {
+            return Some(Stranger::Tls);
+        }
+        let line = first.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
+        Stranger::of_line(str::from_utf8(line).ok()?)
+    }
+
+    /// Who begins with this line, if it is no chat.
+    pub(crate) fn of_line(line: &str) -> Option<Stranger> {
+        let (method, rest) = line.split_once(' ')?;
+        let (_, version) = rest.rsplit_once(' ')?;
+        let is_request = HTTP_METHODS.contains(&method) && version.starts_with("HTTP/");
+        is_request.then_some(Stranger::Http)
+    }
+
+    /// What to send before closing: how to connect to `addr`.
+    pub(crate) fn answer(self, addr: SocketAddr) -> String {
+        let (host, port) = (addr.ip(), addr.port());
+        let hint = format!("connect with: nc {host} {port} (or telnet {host} {port})\n");
+        match self {
+            Stranger::Tls => format!("*** this is a chat in plain text, without TLS; {hint}"),
+            Stranger::Http => {
+                let body = format!("This is a chat, not a web server; {hint}");
+                format!(
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                     Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                )
+            }
+        }
+    }
+
+    /// Why it leaves, when it had entered.
+    pub(crate) fn ending(self) -> Ending {
+        Ending::NotChat(match self {
+            Stranger::Http => "HTTP",
+            Stranger::Tls => "TLS",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_handshakes_are_strangers_and_talk_is_not() {
+        for (first, stranger) in [
+            (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], Some(Stranger::Http)),
+            (b"POST /a b HTTP/1.0\n", Some(Stranger::Http)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Stranger::Http)),
+            (b"OPTIONS * HTTP/1.1", Some(Stranger::Http)),
+            (b"\x16\x03\x01\x02\x00\x01", Some(Stranger::Tls)),
+            (b"\x16", Some(Stranger::Tls)),
+            (b"GET the milk\n", None),
+            (b"get / HTTP/1.1\n", None),
+            (b"hello\nGET / HTTP/1.1\n", None),
+            (b"what is GET / HTTP/1.1\n", None),
+            (b"\xff\xfd\x03", None),
+            (b"", None),
+        ] {
+            assert_eq!(Stranger::of_bytes(first), stranger, "{}", first.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_browser_gets_a_whole_response_that_says_how_to_connect() {
+        let response = Stranger::Http.answer("192.0.2.7:9999".parse().unwrap());
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"));
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert!(body.contains("nc 192.0.2.7 9999"));
+    }
+}
