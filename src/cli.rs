@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chat_server::limits::RATE_LINES;
@@ -67,6 +68,19 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "SECONDS", env = "CHAT_SERVER_IDLE_TIMEOUT", default_value_t = 0)]
     #[arg(value_parser = RangedU64ValueParser::<u64>::new().range(..=SECONDS_MAX))]
     idle_timeout: u64,
+
+    /// How many earlier lines a newcomer is shown; 0 keeps none
+    #[arg(long, value_name = "LINES", env = "CHAT_SERVER_HISTORY")]
+    #[arg(default_value_t = Config::default().history_lines)]
+    history: usize,
+
+    /// Append every public line to FILE, and read the history back from it at start
+    #[arg(long, value_name = "FILE", env = "CHAT_SERVER_TRANSCRIPT")]
+    transcript: Option<PathBuf>,
+
+    /// Have each line on the disk before anybody is shown it
+    #[arg(long, env = "CHAT_SERVER_SYNC", requires = "transcript")]
+    sync: bool,
 }
 
 /// Longest time that can be asked for, in seconds: some thirty years, so that no sum overflows.
@@ -83,6 +97,9 @@ impl Cli {
             time_format: self.time_format,
             clients_max: self.max_clients,
             line_bytes_max: self.max_line,
+            history_lines: self.history,
+            transcript: self.transcript,
+            sync: self.sync,
             clients_per_host_max: (self.max_per_host > 0).then_some(self.max_per_host),
             rate_lines: NonZeroU32::new(self.rate),
             backlog_bytes_max: self.max_backlog,
@@ -175,7 +192,9 @@ mod tests {
             let name = option.get_id().as_str().to_uppercase();
             let variable = option.get_env().unwrap().to_str().unwrap();
             assert_eq!(variable, format!("CHAT_SERVER_{name}"));
-            assert!(!option.get_default_values().is_empty(), "{name} has no default");
+            if !["transcript", "sync"].contains(&option.get_id().as_str()) {
+                assert!(!option.get_default_values().is_empty(), "{name} has no default");
+            }
             assert!(!option.get_help().unwrap().to_string().contains('\n'));
             assert!(option.get_long_help().is_none(), "{name} has more than one line");
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::conversation::Conversation;
+use crate::limits::LAST_LINES;
 use crate::name::Name;
 use crate::room::client::Ending;
 use crate::text::Line;
@@ -33,6 +34,18 @@ const COMMANDS: &[Command] = &[
         arguments: "ACTION",
         help: "says what you do: * alice waves",
         run: me,
+    },
+    Command {
+        names: &["last"],
+        arguments: "[N]",
+        help: "shows the last N lines again (20)",
+        run: last,
+    },
+    Command {
+        names: &["find"],
+        arguments: "WORDS",
+        help: "shows the last lines that hold WORDS",
+        run: find,
     },
     Command { names: &["quit"], arguments: "", help: "leaves; so does quit", run: quit },
 ];
@@ -141,6 +154,40 @@ fn me(conversation: &mut Conversation, action: &str) -> Option<Ending> {
     match Line::new(action) {
         Some(action) => conversation.act(action),
         None => conversation.reply("say what you do: /me ACTION"),
+    }
+    None
+}
+
+fn last(conversation: &mut Conversation, most: &str) -> Option<Ending> {
+    let most = match most {
+        "" => LAST_LINES,
+        most => match most.parse() {
+            Ok(most) if most > 0 => most,
+            _ => {
+                conversation.reply("say how many: /last N");
+                return None;
+            }
+        },
+    };
+    let lines = conversation.room.last(&conversation.peer, most);
+    if lines.is_empty() {
+        conversation.reply("nothing was said yet, or it is not kept");
+    } else {
+        conversation.replay(&lines);
+    }
+    None
+}
+
+fn find(conversation: &mut Conversation, words: &str) -> Option<Ending> {
+    if words.is_empty() {
+        conversation.reply("say what to find: /find WORDS");
+        return None;
+    }
+    let lines = conversation.room.find(&conversation.peer, words);
+    if lines.is_empty() {
+        conversation.reply(&format!("nothing found: {words}"));
+    } else {
+        conversation.replay(&lines);
     }
     None
 }

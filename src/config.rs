@@ -2,9 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::limits::{BACKLOG_BYTES_MAX, CLIENTS_MAX, LINE_BYTES_MAX, RATE_LINES, STALL_TIMEOUT};
+use crate::limits::{
+    BACKLOG_BYTES_MAX, CLIENTS_MAX, HISTORY_LINES, LINE_BYTES_MAX, RATE_LINES, STALL_TIMEOUT,
+};
 use crate::stamp::{Clock, TimeFormat};
 
 /// How a server listens, and its limits. Start from [`Config::default`].
@@ -29,6 +32,13 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a client may say nothing; for ever by default.
     pub idle_timeout: Option<Duration>,
+    /// How many earlier lines a newcomer is shown; [`HISTORY_LINES`] by default. With 0 no history is
+    /// kept at all.
+    pub history_lines: usize,
+    /// The file that every line is written to, and the history read back from; none by default.
+    pub transcript: Option<PathBuf>,
+    /// Whether a line is on the disk before anybody is shown it; not, by default.
+    pub sync: bool,
     /// Where the time comes from; the system's clock by default.
     pub clock: Clock,
 }
@@ -45,6 +55,9 @@ impl Default for Config {
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             stall_timeout: STALL_TIMEOUT,
             idle_timeout: None,
+            history_lines: HISTORY_LINES,
+            transcript: None,
+            sync: false,
             clock: SystemTime::now,
         }
     }

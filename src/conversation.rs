@@ -15,13 +15,14 @@ use crate::pace::Pace;
 use crate::reader::local_addr;
 use crate::room::Room;
 use crate::room::client::{Ending, Peer};
+use crate::room::history::Said;
 use crate::room::wire::WireForm;
 use crate::text::Line;
 
 /// One client's side of the conversation.
 pub(crate) struct Conversation {
     pub(crate) room: Arc<Room>,
-    peer: Arc<Peer>,
+    pub(crate) peer: Arc<Peer>,
     /// What everybody calls this client.
     shown: String,
     form: WireForm,
@@ -149,6 +150,16 @@ impl Conversation {
             reply.push('\n');
         }
         self.room.inbox.append(|room| room.tell(self.peer.addr, reply));
+    }
+
+    /// Shows this client lines that were said before, as they were.
+    ///
+    /// *Blocking*: while the inbox is full.
+    pub(crate) fn replay(&mut self, lines: &[Said]) {
+        self.post();
+        let texts = lines.iter().flat_map(|said| [said.text(), "\n"]);
+        let text: String = texts.collect();
+        self.room.inbox.append(|room| room.tell(self.peer.addr, text));
     }
 
     /// Posts the talk gathered so far, as one piece.

@@ -99,6 +99,28 @@ pub(crate) const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// How long a newcomer waits for a dead connection from its very address to be cleared away.
 pub(crate) const ADDRESS_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Earlier lines that a newcomer is shown, by default.
+pub const HISTORY_LINES: usize = 20;
+
+/// Lines of the history that are kept in memory for `/last` and `/find`; more, when newcomers are
+/// shown more. The oldest go.
+pub(crate) const HISTORY_LINES_MAX: usize = 10_000;
+
+/// Bytes of the history that are kept in memory. The oldest lines go.
+pub(crate) const HISTORY_BYTES_MAX: usize = 16 << 20;
+
+/// Lines that `/last` shows at the most,
+pub(crate) const REPLAY_LINES_MAX: usize = 10_000;
+
+/// and about how many bytes of them.
+pub(crate) const REPLAY_BYTES_MAX: usize = 4 << 20;
+
+/// Lines that `/last` shows unless it is told how many.
+pub(crate) const LAST_LINES: usize = 20;
+
+/// Lines that `/find` shows at the most.
+pub(crate) const FOUND_LINES_MAX: usize = 20;
+
 /// The acceptor's pause after a fault of the system: doubled from the first to the last.
 pub(crate) const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// See [`ACCEPT_PAUSE_MIN`].

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -19,17 +20,21 @@ use parking_lot::{Condvar, Mutex};
 
 pub(crate) mod client;
 pub(crate) mod delivery;
+pub(crate) mod history;
 pub(crate) mod inbox;
+mod replay;
+pub(crate) mod transcript;
 mod watch;
 pub(crate) mod wire;
 
 pub use watch::Watch;
 
 use self::client::{Client, Ending, Peer};
+use self::history::{History, Said};
 use self::inbox::Inbox;
 use self::wire::{Lines, WireForm};
 use crate::config::Config;
-use crate::limits::{ADDRESS_WAIT_MAX, PROBE_INTERVAL, PROBE_MAX};
+use crate::limits::{ADDRESS_WAIT_MAX, PROBE_INTERVAL, PROBE_MAX, REPLAY_LINES_MAX};
 use crate::name::Name;
 use crate::seats::Seats;
 use crate::stamp::Stamper;
@@ -44,6 +49,7 @@ pub struct Room {
     /// Waited on with the table: a row has left it.
     pub(crate) row_left: Condvar,
     pub(crate) inbox: Inbox,
+    pub(crate) history: Mutex<History>,
     pub(crate) counters: Counters,
     pub(crate) threads: Threads,
     pub(crate) seats: Arc<Seats>,
@@ -60,6 +66,7 @@ pub(crate) struct Counters {
     pub(crate) bytes: AtomicU64,
     pub(crate) skipped_lines: AtomicU64,
     pub(crate) refusals: AtomicU64,
+    pub(crate) lines_not_written: AtomicU64,
 }
 
 /// A connected client, as the operator sees it.
@@ -92,6 +99,8 @@ pub struct Stats {
     pub skipped_lines: u64,
     /// Connections refused.
     pub refusals: u64,
+    /// Lines that could not be written to the transcript.
+    pub lines_not_written: u64,
     /// Time since the start.
     pub uptime: Duration,
 }
@@ -120,12 +129,14 @@ pub(crate) enum NoPlace {
 impl Room {
     pub(crate) fn new(config: Config, waker: Waker) -> Room {
         let stamper = Stamper::new(config.time_format.clone(), config.clock);
+        let history = Mutex::new(History::new(config.history_lines));
         let seats = Seats::new(config.clients_max, config.clients_per_host_max);
         Room {
             config,
             table: Mutex::default(),
             row_left: Condvar::new(),
             inbox: Inbox::new(stamper, waker),
+            history,
             counters: Counters::default(),
             threads: Threads::default(),
             seats,
@@ -191,6 +202,7 @@ impl Room {
             bytes: counters.bytes.load(Relaxed),
             skipped_lines: counters.skipped_lines.load(Relaxed),
             refusals: counters.refusals.load(Relaxed),
+            lines_not_written: counters.lines_not_written.load(Relaxed),
             uptime: self.started.elapsed(),
         }
     }
@@ -210,11 +222,31 @@ impl Room {
         watch
     }
 
+    /// Fills the history from what the transcript ends with.
+    pub(crate) fn remember(&self, transcript: File) {
+        let mut history = self.history.lock();
+        let mut last: Vec<Said> = Vec::new();
+        let lines_max = history.lines_max();
+        if lines_max > 0 {
+            self.read_back(transcript, |said| {
+                last.push(said.clone());
+                last.len() < lines_max
+            });
+        }
+        last.into_iter().rev().for_each(|said| history.push(said));
+    }
+
+    /// How many lines `/last` can go back for sure.
+    pub(crate) fn recall_lines_max(&self) -> usize {
+        let transcript = self.config.transcript.as_ref().map_or(0, |_| usize::MAX);
+        self.history.lock().lines_max().max(transcript).min(REPLAY_LINES_MAX)
+    }
+
     /// Shows the lines to the watchers, and forgets those who have gone. Never blocks.
     pub(crate) fn show_watchers(&self, lines: &Lines) {
         let mut watchers = self.watchers.lock();
         if !watchers.is_empty() {
-            watchers.retain(|watcher| lines.iter().all(|line| watcher.show(line)));
+            watchers.retain(|watcher| lines.iter().all(|line| watcher.show(line.text)));
         }
     }
 

@@ -1,8 +1,10 @@
 //! A server: binds first, then runs until it is asked to stop, and leaves no thread behind.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, Builder, ScopedJoinHandle};
 
@@ -12,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::acceptor;
 use crate::config::Config;
 use crate::limits::{DESCRIPTORS_RESERVED, USER_TIMEOUT_BEYOND_STALL};
+use crate::room::transcript::Transcript;
 use crate::room::{Room, delivery};
 use crate::sys::{self, Waker};
 
@@ -23,6 +26,7 @@ pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
     room: Arc<Room>,
+    transcript: Option<Transcript>,
     stop: StopHandle,
 }
 
@@ -73,6 +77,13 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The transcript cannot be written.
+    Transcript {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system refused something every server needs, such as a pipe.
     System(io::Error),
 }
@@ -98,6 +109,11 @@ impl fmt::Display for StartError {
                     _ => write!(f, "{source} (choose another with --host or --port)"),
                 }
             }
+            StartError::Transcript { path, source } => write!(
+                f,
+                "cannot write the transcript {}: {source} (choose another with --transcript)",
+                path.display()
+            ),
             StartError::System(source) => write!(f, "cannot start: {source}"),
         }
     }
@@ -106,7 +122,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            StartError::Listen { source, .. } | StartError::System(source) => Some(source),
+            StartError::Listen { source, .. }
+            | StartError::Transcript { source, .. }
+            | StartError::System(source) => Some(source),
         }
     }
 }
@@ -143,6 +161,7 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError::Listen`] when the address cannot be had: taken, forbidden, not this machine's.
+    /// [`StartError::Transcript`] when it cannot be written, or another server writes to it.
     /// [`StartError::System`] when the process is out of descriptors.
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
         let asked = config.addr;
@@ -157,7 +176,9 @@ impl Server {
             waker: Waker::new().map_err(StartError::System)?,
         };
         let room = Room::new(config, Waker::new().map_err(StartError::System)?);
-        Ok(Server { listener, addr, room: Arc::new(room), stop: StopHandle(Arc::new(stop)) })
+        let transcript = open_transcript(&room)?;
+        let (room, stop) = (Arc::new(room), StopHandle(Arc::new(stop)));
+        Ok(Server { listener, addr, room, transcript, stop })
     }
 
     /// The address it really listens on: port 0 has become the chosen port.
@@ -184,7 +205,7 @@ impl Server {
     /// [`RunError::Thread`] when the system refuses a thread at the start, [`RunError::Fault`] when
     /// the acceptor or the delivery thread panicked.
     pub fn run(self) -> Result<(), RunError> {
-        let Server { listener, addr, room, stop } = self;
+        let Server { listener, addr, room, transcript, stop } = self;
         thread::scope(|scope| {
             let delivering = core_thread("deliver").spawn_scoped(scope, || {
                 // However it ends, nobody waits for a delivery that will not come.
@@ -192,7 +213,7 @@ impl Server {
                     room.close();
                     stop.stop();
                 });
-                delivery::deliver(&room);
+                delivery::deliver(&room, transcript);
             });
             let delivering = delivering.map_err(RunError::Thread)?;
             let accepting = core_thread("accept").spawn_scoped(scope, || {
@@ -216,6 +237,15 @@ impl Server {
             }
         })
     }
+}
+
+/// Opens the transcript, if there is to be one, and fills the history from it.
+fn open_transcript(room: &Room) -> Result<Option<Transcript>, StartError> {
+    let Some(path) = &room.config.transcript else { return Ok(None) };
+    let error = |source| StartError::Transcript { path: path.clone(), source };
+    let transcript = Transcript::open(path, room.config.sync).map_err(error)?;
+    room.remember(File::open(path).map_err(error)?);
+    Ok(Some(transcript))
 }
 
 /// How many of the `wanted` clients the limit of descriptors allows.

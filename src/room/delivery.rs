@@ -16,6 +16,7 @@ use parking_lot::MutexGuard;
 use super::Room;
 use super::client::{Client, Ending, Peer, Standing};
 use super::inbox::{Aside, Batch, Taken, What};
+use super::transcript::Transcript;
 use super::wire::Lines;
 use crate::limits::FLUSH_MAX;
 use crate::sys::{self, Interest};
@@ -27,13 +28,14 @@ type Rows = HashMap<SocketAddr, Client>;
 /// 1. *Blocking*: only in `poll`, with no lock held.
 /// 2. *Locks*: the inbox to take a batch, then, after letting go of it, the table.
 /// 3. *Order*: lines reach every client in the order in which they were appended.
-pub(crate) fn deliver(room: &Room) {
+pub(crate) fn deliver(room: &Room, mut transcript: Option<Transcript>) {
     let mut delivery = Delivery { room, departing: Vec::new(), stuck: Vec::new(), due: None };
     let mut batch = Batch::new();
     loop {
         match room.inbox.take(&mut batch) {
             Taken::Batch => {
-                delivery.offer(&mut batch);
+                let number = record(room, transcript.as_mut(), &batch.lines);
+                delivery.offer(&mut batch, number);
                 room.show_watchers(&batch.lines);
                 batch.clear();
                 if !delivery.stuck.is_empty() {
@@ -44,6 +46,19 @@ pub(crate) fn deliver(room: &Room) {
             Taken::Closed => return,
         }
     }
+}
+
+/// Writes a batch to the transcript and then to the history, before anybody is shown it; gives the
+/// history's number of its first line.
+fn record(room: &Room, transcript: Option<&mut Transcript>, lines: &Lines) -> u64 {
+    if let Some(transcript) = transcript {
+        let lost = transcript.append(lines);
+        room.counters.lines_not_written.fetch_add(lost, Relaxed);
+    }
+    let mut history = room.history.lock();
+    let number = history.next();
+    history.append(lines);
+    number
 }
 
 struct Delivery<'a> {
@@ -58,11 +73,11 @@ struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Offers a batch: first what concerns one client, each bit in its place, then, to all, the
-    /// lines that they have not had yet.
-    fn offer(&mut self, batch: &mut Batch) {
+    /// lines that they have not had yet. `number` is the history's of the first line.
+    fn offer(&mut self, batch: &mut Batch, number: u64) {
         let mut rows = self.room.table.lock();
         for aside in std::mem::take(&mut batch.asides) {
-            self.offer_aside(&mut rows, &mut batch.lines, aside);
+            self.offer_aside(&mut rows, &mut batch.lines, number, aside);
         }
         let count = batch.lines.len();
         for client in rows.values_mut() {
@@ -79,7 +94,7 @@ impl Delivery<'_> {
         counters.bytes.fetch_add(batch.lines.bytes() as u64, Relaxed);
     }
 
-    fn offer_aside(&mut self, rows: &mut Rows, lines: &mut Lines, aside: Aside) {
+    fn offer_aside(&mut self, rows: &mut Rows, lines: &mut Lines, number: u64, aside: Aside) {
         // Whom it was for may have left before it was written, and that is all right.
         let Some(client) = rows.get_mut(&aside.to) else {
             return;
@@ -89,7 +104,17 @@ impl Delivery<'_> {
         }
         self.catch_up(client, lines, aside.after);
         match &aside.what {
-            What::Join(text) | What::Text(text) => {
+            What::Join(greeting) => {
+                let mut bytes = Vec::new();
+                greeting.lines().for_each(|line| client.form.write(line, &mut bytes));
+                let number = number + lines.recorded_before(aside.after) as u64;
+                let history = self.room.history.lock();
+                let earlier = history.before(number, self.room.config.history_lines);
+                earlier.for_each(|said| client.form.write(said.text(), &mut bytes));
+                drop(history);
+                self.offer_own(client, &bytes);
+            }
+            What::Text(text) => {
                 let mut bytes = Vec::with_capacity(text.len());
                 text.lines().for_each(|line| client.form.write(line, &mut bytes));
                 self.offer_own(client, &bytes);
@@ -143,9 +168,10 @@ impl Delivery<'_> {
         let sockets = self.stuck.iter().map(|peer| peer.stream.as_fd());
         let ready = sys::wait(self.room.inbox.waker(), sockets, Interest::Room, timeout);
         let mut rows = self.room.table.lock();
+        let recall_lines_max = self.room.recall_lines_max();
         for &position in &ready {
             if let Some(client) = find(&mut rows, &mut self.departing, &self.stuck[position]) {
-                client.flush();
+                client.flush(recall_lines_max);
             }
         }
         self.let_go(&mut rows);

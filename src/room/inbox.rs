@@ -86,17 +86,17 @@ pub(crate) struct Gathering {
 impl Gathering {
     /// `[stamp] speaker: text` to everybody.
     pub(crate) fn say(&mut self, speaker: &str, text: &str) {
-        self.batch.lines.push(&[self.stamper.now(), speaker, ": ", text]);
+        self.batch.lines.push(self.stamper.now(), true, &[speaker, ": ", text]);
     }
 
     /// `[stamp] * actor text` to everybody.
     pub(crate) fn act(&mut self, actor: &str, text: &str) {
-        self.batch.lines.push(&[self.stamper.now(), "* ", actor, " ", text]);
+        self.batch.lines.push(self.stamper.now(), true, &["* ", actor, " ", text]);
     }
 
     /// `[stamp] *** text` to everybody.
     pub(crate) fn notice(&mut self, text: &str) {
-        self.batch.lines.push(&[self.stamper.now(), "*** ", text]);
+        self.batch.lines.push(self.stamper.now(), true, &["*** ", text]);
     }
 
     /// `[stamp] sender -> receiver: text` to both, once when they are one.
@@ -106,7 +106,7 @@ impl Gathering {
         (receiver, to): (&str, SocketAddr),
         text: &str,
     ) {
-        let stamp = self.stamper.now();
+        let (stamp, _) = self.stamper.now();
         let line = format!("{stamp}{sender} -> {receiver}: {text}\n");
         if from != to {
             self.tell(from, line.clone());
@@ -144,9 +144,10 @@ impl Gathering {
         }
     }
 
+    /// A join or a leave: for everybody who is here now, and no part of history or transcript.
     fn notice_of_presence(&mut self, text: &str) {
         if self.here <= NOTICED_CLIENTS_MAX {
-            self.notice(text);
+            self.batch.lines.push(self.stamper.now(), false, &["*** ", text]);
         }
     }
 

@@ -24,6 +24,29 @@ impl WireForm {
 /// of it: what waits in the backlogs is that one shared copy.
 pub(crate) struct Lines {
     forms: Vec<(WireForm, Rendering)>,
+    marks: Vec<Mark>,
+    recorded: usize,
+}
+
+/// What is known of a line beyond its text.
+struct Mark {
+    /// When it was said, in seconds since the epoch.
+    second: u64,
+    stamp_bytes: usize,
+    recorded: bool,
+    /// How many lines before it in the batch are recorded.
+    recorded_before: usize,
+}
+
+/// One line of a batch in the room's own form, without its line end.
+pub(crate) struct LineView<'a> {
+    pub(crate) text: &'a str,
+    /// The text without its stamp.
+    pub(crate) body: &'a str,
+    /// When it was said, in seconds since the epoch.
+    pub(crate) second: u64,
+    /// Whether it belongs to history and transcript.
+    pub(crate) recorded: bool,
 }
 
 struct Rendering {
@@ -76,12 +99,21 @@ impl Piece<'_> {
 
 impl Lines {
     pub(crate) fn new() -> Lines {
-        Lines { forms: vec![(WireForm::default(), Rendering::new())] }
+        Lines {
+            forms: vec![(WireForm::default(), Rendering::new())],
+            marks: Vec::new(),
+            recorded: 0,
+        }
     }
 
-    /// Appends one line, given in parts, without its line end.
-    pub(crate) fn push(&mut self, parts: &[&str]) {
+    /// Appends one line, given in parts, without its line end. It belongs to history and transcript
+    /// if it is `recorded`.
+    pub(crate) fn push(&mut self, (stamp, second): (&str, u64), recorded: bool, parts: &[&str]) {
+        let recorded_before = self.recorded;
+        self.recorded += usize::from(recorded);
+        self.marks.push(Mark { second, stamp_bytes: stamp.len(), recorded, recorded_before });
         let plain = &mut self.forms[0].1;
+        plain.bytes.extend_from_slice(stamp.as_bytes());
         for part in parts {
             plain.bytes.extend_from_slice(part.as_bytes());
         }
@@ -99,14 +131,21 @@ impl Lines {
         self.forms[0].1.bytes.len()
     }
 
-    /// Each line in the room's own form, without its line end.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+    /// How many of the lines before this one are recorded.
+    pub(crate) fn recorded_before(&self, line: usize) -> usize {
+        self.marks.get(line).map_or(self.recorded, |mark| mark.recorded_before)
+    }
+
+    /// Each line.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = LineView<'_>> {
         let plain = &self.forms[0].1;
         let mut start = 0;
-        plain.ends.iter().map(move |&end| {
-            let line = &plain.bytes[start..end - 1];
+        plain.ends.iter().zip(&self.marks).map(move |(&end, mark)| {
+            let text = &plain.bytes[start..end - 1];
             start = end;
-            std::str::from_utf8(line).expect("lines are pushed as text")
+            let text = str::from_utf8(text).expect("lines are pushed as text");
+            let body = &text[mark.stamp_bytes..];
+            LineView { text, body, second: mark.second, recorded: mark.recorded }
         })
     }
 
@@ -130,7 +169,7 @@ impl Lines {
     fn render(&mut self, form: WireForm) {
         let mut rendering = Rendering::new();
         for line in self.iter() {
-            form.write(line, &mut rendering.bytes);
+            form.write(line.text, &mut rendering.bytes);
             rendering.ends.push(rendering.bytes.len());
         }
         self.forms.push((form, rendering));
@@ -139,6 +178,8 @@ impl Lines {
     /// Forgets the lines and keeps the memory for the next batch.
     pub(crate) fn clear(&mut self) {
         self.forms.truncate(1);
+        self.marks.clear();
+        self.recorded = 0;
         let plain = &mut self.forms[0].1;
         plain.bytes.clear();
         plain.ends.clear();
@@ -150,19 +191,23 @@ impl Lines {
 mod tests {
     use super::*;
 
+    const NOW: (&str, u64) = ("", 0);
     const CRLF: WireForm = WireForm { crlf: true };
 
     #[test]
     fn pieces_are_whole_lines_in_the_form_asked_for() {
         let mut lines = Lines::new();
-        lines.push(&["one"]);
-        lines.push(&["t", "wo"]);
-        lines.push(&["three"]);
+        lines.push(NOW, true, &["one"]);
+        lines.push(NOW, false, &["t", "wo"]);
+        lines.push(NOW, true, &["three"]);
         assert_eq!(lines.len(), 3);
         assert_eq!(lines.piece(WireForm::default(), 1..3).bytes(), b"two\nthree\n");
         assert_eq!(lines.piece(CRLF, 1..3).bytes(), b"two\r\nthree\r\n");
         assert_eq!(lines.piece(CRLF, 3..3).bytes(), b"");
-        assert_eq!(lines.iter().collect::<Vec<_>>(), ["one", "two", "three"]);
+        let texts: Vec<&str> = lines.iter().map(|line| line.text).collect();
+        assert_eq!(texts, ["one", "two", "three"]);
+        let before: Vec<usize> = (0..4).map(|line| lines.recorded_before(line)).collect();
+        assert_eq!(before, [0, 1, 1, 2]);
 
         let rest = lines.piece(CRLF, 1..3).rest(1, usize::MAX);
         assert_eq!(&rest.shared[rest.range], b"wo\r\nthree\r\n");
@@ -170,7 +215,7 @@ mod tests {
         assert!(Arc::ptr_eq(&rest.shared, &again.shared), "one copy for all");
 
         lines.clear();
-        lines.push(&["four"]);
+        lines.push(NOW, true, &["four"]);
         assert_eq!(lines.piece(CRLF, 0..1).bytes(), b"four\r\n");
         assert_eq!(lines.piece(WireForm::default(), 0..1).bytes(), b"four\n");
     }
@@ -178,7 +223,7 @@ mod tests {
     fn what_is_kept_is_whole_lines_and_the_rest_of_one_that_was_begun() {
         let mut lines = Lines::new();
         for line in ["one", "two", "three"] {
-            lines.push(&[line]);
+            lines.push(NOW, true, &[line]);
         }
         // (sent, space) -> (kept, missed)
         for (sent, space, kept, missed) in [

@@ -64,9 +64,11 @@ pub(crate) trait Venue {
     }
 }
 
-/// A configuration for tests: the defaults, on a free port of this machine.
+/// A configuration for tests: the defaults, on a free port of this machine, and no history, so that
+/// what a newcomer hears does not depend on what was said before.
 pub(crate) fn config() -> Config {
-    Config { addr: "127.0.0.1:0".parse().expect("an address"), ..Config::default() }
+    let addr = "127.0.0.1:0".parse().expect("an address");
+    Config { addr, history_lines: 0, ..Config::default() }
 }
 
 /// A running server of the library. Dropped, it stops, and fails the test if it cannot.
