@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chat_server::limits::RATE_LINES;
-use chat_server::{Config, TimeFormat};
+use chat_server::{Config, EncodingChoice, TimeFormat};
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 
@@ -69,6 +69,11 @@ pub(crate) struct Cli {
     #[arg(value_parser = RangedU64ValueParser::<u64>::new().range(..=SECONDS_MAX))]
     idle_timeout: u64,
 
+    /// Encoding of what clients send and get: auto, or one for everybody, such as gbk
+    #[arg(long, value_name = "NAME", env = "CHAT_SERVER_ENCODING")]
+    #[arg(default_value_t = Config::default().encoding)]
+    encoding: EncodingChoice,
+
     /// How many earlier lines a newcomer is shown; 0 keeps none
     #[arg(long, value_name = "LINES", env = "CHAT_SERVER_HISTORY")]
     #[arg(default_value_t = Config::default().history_lines)]
@@ -97,6 +102,7 @@ impl Cli {
             time_format: self.time_format,
             clients_max: self.max_clients,
             line_bytes_max: self.max_line,
+            encoding: self.encoding,
             history_lines: self.history,
             transcript: self.transcript,
             sync: self.sync,

@@ -47,6 +47,12 @@ const COMMANDS: &[Command] = &[
         help: "shows the last lines that hold WORDS",
         run: find,
     },
+    Command {
+        names: &["encoding"],
+        arguments: "NAME",
+        help: "reads and writes you in this encoding: utf-8, gbk, auto",
+        run: encoding,
+    },
     Command { names: &["quit"], arguments: "", help: "leaves; so does quit", run: quit },
 ];
 
@@ -55,11 +61,7 @@ pub(crate) fn run(conversation: &mut Conversation, line: &str) -> Option<Ending>
     let (name, arguments) = split(line);
     let known = |command: &&Command| command.names.iter().any(|it| it.eq_ignore_ascii_case(name));
     match COMMANDS.iter().find(known) {
-        Some(command) => {
-            // What was said before the command comes before its answer.
-            conversation.post();
-            (command.run)(conversation, arguments)
-        }
+        Some(command) => (command.run)(conversation, arguments),
         None => {
             conversation.reply(&format!(
                 "no such command: /{name}; /help lists them, and //{name} says it"
@@ -188,6 +190,22 @@ fn find(conversation: &mut Conversation, words: &str) -> Option<Ending> {
         conversation.reply(&format!("nothing found: {words}"));
     } else {
         conversation.replay(&lines);
+    }
+    None
+}
+
+fn encoding(conversation: &mut Conversation, label: &str) -> Option<Ending> {
+    if label.is_empty() {
+        conversation.reply(&format!("you are read and written in {}", conversation.encoding()));
+        return None;
+    }
+    match label.parse() {
+        Ok(choice) => {
+            conversation.choose_encoding(choice);
+            let encoding = conversation.encoding();
+            conversation.reply(&format!("from now on you are read and written in {encoding}"));
+        }
+        Err(reason) => conversation.reply(&reason.to_string()),
     }
     None
 }

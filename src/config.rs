@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::encoding::EncodingChoice;
 use crate::limits::{
     BACKLOG_BYTES_MAX, CLIENTS_MAX, HISTORY_LINES, LINE_BYTES_MAX, RATE_LINES, STALL_TIMEOUT,
 };
@@ -32,6 +33,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a client may say nothing; for ever by default.
     pub idle_timeout: Option<Duration>,
+    /// How clients' bytes are read and written; by each client's own by default.
+    pub encoding: EncodingChoice,
     /// How many earlier lines a newcomer is shown; [`HISTORY_LINES`] by default. With 0 no history is
     /// kept at all.
     pub history_lines: usize,
@@ -55,6 +58,7 @@ impl Default for Config {
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             stall_timeout: STALL_TIMEOUT,
             idle_timeout: None,
+            encoding: EncodingChoice::Auto,
             history_lines: HISTORY_LINES,
             transcript: None,
             sync: false,

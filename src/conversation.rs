@@ -11,6 +11,8 @@ use log::debug;
 use crate::commands;
 use crate::decoder::Event;
 use crate::door::Stranger;
+use crate::encoding::{EncodingChoice, Script};
+use crate::limits::BURST;
 use crate::pace::Pace;
 use crate::reader::local_addr;
 use crate::room::Room;
@@ -25,8 +27,11 @@ pub(crate) struct Conversation {
     pub(crate) peer: Arc<Peer>,
     /// What everybody calls this client.
     shown: String,
+    script: Script,
     form: WireForm,
     pace: Pace,
+    /// When what was said last may be posted at the earliest.
+    not_before: Instant,
     /// Whether it has said a line.
     begun: bool,
     /// Talk that arrived together and is posted together.
@@ -44,8 +49,19 @@ impl Conversation {
     pub(crate) fn new(room: Arc<Room>, peer: Arc<Peer>) -> Conversation {
         let shown = peer.addr.to_string();
         let pace = Pace::new(room.config.rate_lines);
-        let form = WireForm::default();
-        Conversation { room, peer, shown, form, pace, begun: false, talk: Vec::new() }
+        let script = Script::new(room.config.encoding);
+        let form = WireForm { encoding: script.encoding(), ..WireForm::default() };
+        Conversation {
+            room,
+            peer,
+            shown,
+            script,
+            form,
+            pace,
+            not_before: Instant::now(),
+            begun: false,
+            talk: Vec::new(),
+        }
     }
 
     /// The client's name, or its address until it has one.
@@ -61,11 +77,31 @@ impl Conversation {
         self.peer.addr
     }
 
+    /// How the client is written to.
+    pub(crate) fn form(&self) -> WireForm {
+        self.form
+    }
+
     /// From now on the client is written to as it writes itself.
-    pub(crate) fn notice_form(&mut self, crlf: bool) {
-        if self.form.crlf != crlf {
-            self.form.crlf = crlf;
-            self.room.set_form(self.peer.addr, self.form);
+    pub(crate) fn notice_form(&mut self, crlf: bool, telnet: bool) {
+        self.write_in(WireForm { crlf, telnet, ..self.form });
+    }
+
+    /// From now on the client is read and written so.
+    pub(crate) fn choose_encoding(&mut self, choice: EncodingChoice) {
+        self.script = Script::new(choice);
+        self.write_in(WireForm { encoding: self.script.encoding(), ..self.form });
+    }
+
+    /// The encoding that the client is read and written in.
+    pub(crate) fn encoding(&self) -> EncodingChoice {
+        EncodingChoice::Fixed(self.script.encoding())
+    }
+
+    fn write_in(&mut self, form: WireForm) {
+        if self.form != form {
+            self.form = form;
+            self.room.set_form(self.peer.addr, form);
         }
     }
 
@@ -75,7 +111,7 @@ impl Conversation {
     pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {
         for event in events {
             let ending = match event {
-                Event::Line(line) => self.line(line),
+                Event::Line(raw) => self.line(raw),
                 Event::TooLong => {
                     let most = self.room.config.line_bytes_max;
                     self.reply(&format!("your line was dropped: it is longer than {most} bytes"));
@@ -96,11 +132,19 @@ impl Conversation {
         None
     }
 
-    fn line(&mut self, line: Line) -> Option<Ending> {
-        self.keep_pace();
+    fn line(&mut self, raw: Vec<u8>) -> Option<Ending> {
+        let now = Instant::now();
+        let delay = self.pace.delay(now);
+        self.not_before = now + delay;
+        if delay >= BURST {
+            self.post();
+        }
         if let Some(ending) = self.peer.ending() {
             return Some(ending.clone());
         }
+        let line = self.script.read(raw);
+        self.write_in(WireForm { encoding: self.script.encoding(), ..self.form });
+        let line = line?;
         let text = line.as_str();
         if !std::mem::replace(&mut self.begun, true)
             && let Some(stranger) = Stranger::of_line(text)
@@ -114,19 +158,15 @@ impl Conversation {
         }
         match text.strip_prefix('/') {
             Some(said) if said.starts_with('/') => self.say(Line::new(said)?),
-            Some(command) => return commands::run(self, command),
+            Some(command) => {
+                // What was said before the command comes before its answer.
+                self.post();
+                self.keep_pace();
+                return commands::run(self, command);
+            }
             None => self.say(line),
         }
         None
-    }
-
-    /// Slows a client that says more than its rate allows; what it said is posted first.
-    fn keep_pace(&mut self) {
-        let delay = self.pace.delay(Instant::now());
-        if !delay.is_zero() {
-            self.post();
-            self.peer.pause(delay);
-        }
     }
 
     fn say(&mut self, line: Line) {
@@ -162,13 +202,22 @@ impl Conversation {
         self.room.inbox.append(|room| room.tell(self.peer.addr, text));
     }
 
-    /// Posts the talk gathered so far, as one piece.
+    /// Slows a client that says more than its rate allows.
     ///
-    /// *Blocking*: while the inbox is full.
+    /// *Blocking*: until its pace allows what it said last, or it is asked to end.
+    fn keep_pace(&self) {
+        self.peer.pause_until(self.not_before);
+    }
+
+    /// Posts the talk gathered so far, as one piece: a paste stays together also when it is slowed.
+    ///
+    /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
     pub(crate) fn post(&mut self) {
         if self.talk.is_empty() {
             return;
         }
+        self.keep_pace();
+        self.peer.lines_said.fetch_add(self.talk.len() as u64, Relaxed);
         self.room.inbox.append(|room| {
             for talk in &self.talk {
                 match talk {
@@ -177,7 +226,6 @@ impl Conversation {
                 }
             }
         });
-        self.peer.lines_said.fetch_add(self.talk.len() as u64, Relaxed);
         for talk in self.talk.drain(..) {
             match talk {
                 Talk::Say(line) => debug!("{}: {line}", self.shown),

@@ -2,11 +2,10 @@
 //!
 //! Guarantees the same events however the bytes were cut, memory bounded by
 //! about the longest line allowed, and time linear in the bytes. Knows nothing
-//! of sockets, of clients or of what the lines mean.
+//! of sockets, of clients, of encodings or of what the lines mean.
 
 mod telnet;
 
-use crate::text::Line;
 use telnet::{Piece, Telnet};
 
 const NUL: u8 = 0;
@@ -19,8 +18,8 @@ const SCAN_BYTES: usize = 16;
 /// What the bytes of a client amount to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The client said a line.
-    Line(Line),
+    /// The client said a line: its bytes as received, without its end. Never empty.
+    Line(Vec<u8>),
     /// The client is sending a line beyond the limit, which is dropped as a whole.
     TooLong,
     /// A telnet command that the client waits for; to be sent to it as it is.
@@ -84,6 +83,11 @@ impl Decoder {
         self.crlf_seen || self.telnet.spoken()
     }
 
+    /// Whether the client has sent an IAC, which only telnet does.
+    pub(crate) fn speaks_telnet(&self) -> bool {
+        self.telnet.spoken()
+    }
+
     /// Cuts a run of data into lines.
     fn cut(&mut self, mut run: &[u8], events: &mut Vec<Event>) {
         while let Some((at, after_cr)) = self.find_end(run) {
@@ -120,9 +124,10 @@ impl Decoder {
                 gathered.extend_from_slice(last);
                 &gathered
             };
-            // Cleaning would take the CR out too, but has to copy the line for it.
             let raw = raw.strip_suffix(&[CR]).unwrap_or(raw);
-            events.extend(Self::read(raw).map(Event::Line));
+            if !raw.is_empty() {
+                events.push(Event::Line(raw.to_vec()));
+            }
         }
         self.dropping = false;
         self.previous = LF;
@@ -149,16 +154,6 @@ impl Decoder {
             events.push(Event::TooLong);
         }
     }
-
-    /// The line that these bytes mean: the one place where bytes become text.
-    /// What is not UTF-8 becomes U+FFFD.
-    fn read(raw: &[u8]) -> Option<Line> {
-        // Checking first is several times faster than a lossy reading at once.
-        match str::from_utf8(raw) {
-            Ok(text) => Line::new(text),
-            Err(_) => Line::new(&String::from_utf8_lossy(raw)),
-        }
-    }
 }
 
 /// The position of the first byte that is `wanted`.
@@ -177,6 +172,7 @@ fn find(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Line;
     use proptest::prelude::*;
 
     const LIMIT: usize = 12;
@@ -190,11 +186,22 @@ mod tests {
             decoder.feed(read, &mut events);
         }
         decoder.finish(&mut events);
-        (events, decoder.wants_crlf())
+        (events.into_iter().filter_map(as_text).collect(), decoder.wants_crlf())
+    }
+
+    /// The event with a line's bytes made harmless text, as a UTF-8 client's are.
+    fn as_text(event: Event) -> Option<Event> {
+        match event {
+            Event::Line(raw) => {
+                let text = Line::new(&String::from_utf8_lossy(&raw))?;
+                Some(line(text.as_str()))
+            }
+            other => Some(other),
+        }
     }
 
     fn line(text: &str) -> Event {
-        Event::Line(Line::new(text).unwrap())
+        Event::Line(text.as_bytes().to_vec())
     }
 
     /// The places at which to cut a stream in two: every one, except deep inside
@@ -379,7 +386,7 @@ mod tests {
         without_cr
             .filter_map(|raw| match raw.len() > max {
                 true => Some(Event::TooLong),
-                false => Line::new(&String::from_utf8_lossy(raw)).map(Event::Line),
+                false => as_text(Event::Line(raw.to_vec())),
             })
             .collect()
     }
@@ -399,7 +406,7 @@ mod tests {
         fn every_line_is_harmless_and_within_the_limit(max in 0..LIMIT, reads in reads()) {
             for event in decode(max, reads.iter().map(Vec::as_slice)).0 {
                 if let Event::Line(line) = event {
-                    let text = line.as_str();
+                    let text = String::from_utf8(line).unwrap();
                     prop_assert!(!text.is_empty());
                     prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t'), "{:?}", text);
                     // Each character, a replacement too, was at least one byte.

@@ -52,6 +52,7 @@ mod config;
 mod conversation;
 mod decoder;
 mod door;
+mod encoding;
 pub mod limits;
 mod name;
 mod pace;
@@ -66,6 +67,7 @@ mod text;
 mod threads;
 
 pub use config::Config;
+pub use encoding::{BadEncoding, EncodingChoice};
 pub use room::{ClientInfo, NoSuchClient, Room, Stats, Watch};
 pub use server::{RunError, Server, StartError, StopHandle};
 pub use stamp::{BadTimeFormat, Clock, TimeFormat};

@@ -27,11 +27,11 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
         info!("{} kept out: {reason}", peer.addr);
         return close(&peer.stream);
     }
-    let done = match room.join(peer) {
+    let mut conversation = Conversation::new(Arc::clone(room), Arc::clone(peer));
+    let done = match room.join(peer, conversation.form()) {
         Ok(done) => done,
         Err(reason) => return turn_away(peer, &reason),
     };
-    let mut conversation = Conversation::new(Arc::clone(room), Arc::clone(peer));
     let ending = catch_unwind(AssertUnwindSafe(|| listen(room, peer, &mut conversation)))
         .unwrap_or_else(|_| {
             error!("the thread of {} panicked; only this client is ended", peer.addr);
@@ -106,7 +106,7 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
         {
             idle.heard();
         }
-        conversation.notice_form(decoder.wants_crlf());
+        conversation.notice_form(decoder.wants_crlf(), decoder.speaks_telnet());
         if let Some(ending) = conversation.handle(events.drain(..)).or(ended) {
             return ending;
         }

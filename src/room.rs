@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -255,9 +256,9 @@ impl Room {
     ///
     /// *Blocking*: up to [`ADDRESS_WAIT_MAX`] while a connection from the same address and port is
     /// being cleared away. *Locks*: the table, then the inbox.
-    pub(crate) fn join(&self, peer: &Arc<Peer>) -> Result<Receiver<()>, NoPlace> {
+    pub(crate) fn join(&self, peer: &Arc<Peer>, form: WireForm) -> Result<Receiver<()>, NoPlace> {
         let (served, done) = sync_channel(0);
-        let client = Client::new(Arc::clone(peer), (self.config.clock)(), served);
+        let client = Client::new(Arc::clone(peer), form, (self.config.clock)(), served);
         let deadline = Instant::now() + ADDRESS_WAIT_MAX;
         let mut rows = self.table.lock();
         while rows.contains_key(&peer.addr) {
@@ -281,6 +282,8 @@ impl Room {
     pub(crate) fn leave(&self, addr: SocketAddr, shown: &str, ending: &Ending) {
         let reason = match ending {
             Ending::Quit | Ending::HungUp => Some(String::new()),
+            // Most resets are a terminal window that was closed: news for the log only.
+            Ending::Broken(kind) if *kind != ErrorKind::TimedOut => Some(String::new()),
             Ending::Stopped => None,
             _ => Some(format!(": {ending}")),
         };

@@ -19,6 +19,14 @@ impl Line {
         (!text.is_empty()).then(|| Line(text.into()))
     }
 
+    /// Like [`Line::new`], without a copy when nothing must go.
+    pub(crate) fn from_string(text: String) -> Option<Line> {
+        match clean(&text) {
+            Cow::Owned(cleaned) => (!cleaned.is_empty()).then(|| Line(cleaned.into())),
+            Cow::Borrowed(_) => (!text.is_empty()).then(|| Line(text.into())),
+        }
+    }
+
     /// The text itself.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

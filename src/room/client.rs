@@ -93,17 +93,19 @@ impl Peer {
         }
     }
 
-    /// Pauses the client's reader, which calls this. *Blocking*: for `time`, or until the client is
+    /// Pauses the client's reader, which calls this. *Blocking*: until then, or until the client is
     /// asked to end.
-    pub(crate) fn pause(&self, time: Duration) {
-        self.reader.get_or_init(thread::current);
-        let until = Instant::now() + time;
-        while self.ending().is_none() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+    pub(crate) fn pause_until(&self, then: Instant) {
+        loop {
+            let left = then.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.ending().is_some() {
                 return;
             }
-            thread::park_timeout(left);
+            self.reader.get_or_init(thread::current);
+            // Asked to end before this thread was known, nobody would wake it.
+            if self.ending().is_none() {
+                thread::park_timeout(left);
+            }
         }
     }
 
@@ -189,12 +191,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(peer: Arc<Peer>, since: SystemTime, served: SyncSender<()>) -> Client {
+    pub(crate) fn new(
+        peer: Arc<Peer>,
+        form: WireForm,
+        since: SystemTime,
+        served: SyncSender<()>,
+    ) -> Client {
         Client {
             peer,
             name: None,
             since,
-            form: WireForm::default(),
+            form,
             standing: Standing::Arriving,
             backlog: Backlog::default(),
             moved: Instant::now(),

@@ -3,18 +3,48 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use encoding_rs::{Encoding, UTF_8};
+
+use crate::encoding;
+
 /// How lines are written to a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WireForm {
+    pub(crate) encoding: &'static Encoding,
     /// Lines end with CR LF, not LF alone: the client itself speaks so.
     pub(crate) crlf: bool,
+    /// A byte 255 is doubled: to a telnet client it would begin a command (RFC 854).
+    pub(crate) telnet: bool,
+}
+
+impl Default for WireForm {
+    /// The room's own form.
+    fn default() -> WireForm {
+        WireForm { encoding: UTF_8, crlf: false, telnet: false }
+    }
 }
 
 impl WireForm {
     /// Appends one line, with its line end, in this form.
     pub(crate) fn write(self, line: &str, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(line.as_bytes());
+        let start = bytes.len();
+        encoding::write(self.encoding, line, bytes);
+        if self.telnet && self.encoding != UTF_8 {
+            double_iac(bytes, start);
+        }
         bytes.extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
+    }
+}
+
+/// Doubles each byte 255 from `start` on.
+fn double_iac(bytes: &mut Vec<u8>, start: usize) {
+    const IAC: u8 = 255;
+    if bytes[start..].contains(&IAC) {
+        let line = bytes.split_off(start);
+        bytes.extend(line.into_iter().flat_map(|byte| {
+            let times = if byte == IAC { 2 } else { 1 };
+            std::iter::repeat_n(byte, times)
+        }));
     }
 }
 
@@ -192,7 +222,7 @@ mod tests {
     use super::*;
 
     const NOW: (&str, u64) = ("", 0);
-    const CRLF: WireForm = WireForm { crlf: true };
+    const CRLF: WireForm = WireForm { encoding: UTF_8, crlf: true, telnet: false };
 
     #[test]
     fn pieces_are_whole_lines_in_the_form_asked_for() {

@@ -49,26 +49,39 @@ pub(crate) trait Venue {
 
     /// A client that has just heard its own join.
     fn client(&self) -> Client {
-        self.connect().joined()
+        let mut client = self.connect();
+        // An empty line is ignored, but shows at the door that this is no other protocol's client,
+        // which would wait for the server to speak first.
+        client.says("");
+        client.joined()
     }
 
-    /// Clients with these names, who have heard all of them arrive.
+    /// So many clients who come all at once, and have each heard their own join.
+    fn crowd(&self, clients: usize) -> Vec<Client> {
+        let crowd: Vec<Client> = (0..clients).map(|_| self.connect()).collect();
+        crowd.into_iter().map(Client::joined).collect()
+    }
+
+    /// Clients with these names, who come one after the other and have heard all who come later.
     fn people<const N: usize>(&self, names: [&str; N]) -> [Client; N] {
-        let mut people = names.map(|_| self.client());
-        for (position, name) in names.into_iter().enumerate() {
-            let taken = format!("*** {} is now {name}", people[position].addr());
-            people[position].says(&format!("/name {name}"));
-            people.iter_mut().for_each(|person| drop(person.hears_until(&taken)));
+        let mut people = Vec::with_capacity(N);
+        for name in names {
+            let mut person = self.connect();
+            person.says(&format!("/name {name}"));
+            let named = format!("*** {} is now {name}", person.addr());
+            people.push(person);
+            people.iter_mut().for_each(|person| drop(person.hears_until(&named)));
         }
-        people
+        people.try_into().ok().expect("a client for each name")
     }
 }
 
-/// A configuration for tests: the defaults, on a free port of this machine, and no history, so that
-/// what a newcomer hears does not depend on what was said before.
+/// A configuration for tests: the defaults, on a free port of this machine, for people who may talk
+/// as fast as a test does, and without a history, so that what a newcomer hears does not depend on
+/// what was said before.
 pub(crate) fn config() -> Config {
     let addr = "127.0.0.1:0".parse().expect("an address");
-    Config { addr, history_lines: 0, ..Config::default() }
+    Config { addr, rate_lines: None, history_lines: 0, ..Config::default() }
 }
 
 /// A running server of the library. Dropped, it stops, and fails the test if it cannot.

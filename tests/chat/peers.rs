@@ -187,8 +187,9 @@ fn who_comes_to_a_full_room_is_told_so_and_the_next_place_that_is_free_can_be_ta
 fn joins_and_leaves_are_left_out_while_more_than_two_hundred_are_here() {
     let room = Room::open();
     let [mut alice] = room.people(["alice"]);
-    let mut crowd: Vec<Client> = (2..=200).map(|_| room.client()).collect();
-    let last = crowd.last().unwrap().addr();
+    let mut crowd = room.crowd(198);
+    crowd.push(room.client());
+    let last = crowd[198].addr();
     alice.hears_until(&format!("*** {last} joined (200 here)"));
     let mut beyond = room.connect();
     assert!(beyond.line().contains("201 here"));

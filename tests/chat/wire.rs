@@ -1,6 +1,8 @@
 //! Lines on the wire: framing, one order for all, the seam at a join, limits, harmless text.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
+use std::time::Instant;
 
 use chat_server::Config;
 
@@ -44,32 +46,31 @@ fn a_newcomer_is_greeted_and_then_announced_to_all() {
 
 #[test]
 fn a_joiner_hears_each_line_once_from_its_join_on() {
-    const LINES: usize = 2000;
-    let room = Room::with(Config { rate_lines: None, ..config() });
+    let room = Room::open();
     let [mut alice, mut witness] = room.people(["alice", "witness"]);
-    let end = format!("alice: {LINES}");
-    let joiners = thread::scope(|scope| {
+    let (started, all_here) = (Instant::now(), AtomicBool::new(false));
+    let mut joiners = thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 1..=LINES {
+            let mut number = 0;
+            while !all_here.load(Relaxed) && started.elapsed() < DEADLINE {
+                number += 1;
                 alice.says(&number.to_string());
-                // Hearing each line keeps the talk going while the others join.
                 alice.hears_until(&format!("alice: {number}"));
             }
+            alice.says("the end");
         });
-        let joiners: Vec<Client> = (0..20).map(|_| room.connect()).collect();
+        let mut joiners: Vec<Client> = (0..20).map(|_| room.connect()).collect();
+        for joiner in &mut joiners {
+            assert!(joiner.line().starts_with("*** welcome; "));
+        }
+        all_here.store(true, Relaxed);
         joiners
-            .into_iter()
-            .map(|mut joiner| {
-                assert!(joiner.line().starts_with("*** welcome; "));
-                let heard = joiner.hears_until(&end);
-                (joiner.addr(), heard)
-            })
-            .collect::<Vec<_>>()
     });
-    let witnessed = witness.hears_until(&end);
-    for (joiner, heard) in joiners {
-        let joined = format!("*** {joiner} joined (");
+    let witnessed = witness.hears_until("alice: the end");
+    for joiner in &mut joiners {
+        let joined = format!("*** {} joined (", joiner.addr());
         let seam = witnessed.iter().position(|line| line.contains(&joined)).unwrap();
+        let heard = joiner.hears_until("alice: the end");
         assert_eq!(heard, witnessed[seam..], "from the joiner's own join on");
     }
 }
@@ -100,29 +101,36 @@ fn everybody_hears_the_same_lines_in_the_same_order() {
 
 #[test]
 fn a_paste_stays_together_while_others_talk() {
-    // More than a reader takes at once.
-    let pasted = |number| format!("pasted line {number:3} {}", "x".repeat(80));
-    let paste: Vec<String> = (1..=200).map(pasted).collect();
+    const PASTES: usize = 20;
+    const LINES: usize = 200;
     let room = Room::open();
     let [mut alice, mut bob, mut carol] = room.people(["alice", "bob", "carol"]);
+    let pasted = |paste, line| format!("paste {paste}, line {line} {}", "x".repeat(80));
+    let (started, over) = (Instant::now(), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 1..=300 {
+            while !over.load(Relaxed) && started.elapsed() < DEADLINE {
                 bob.says("meanwhile");
                 bob.hears_until("bob: meanwhile");
-                if number == 100 {
-                    alice.says(&paste.join("\n"));
-                }
             }
             bob.says("enough");
         });
+        for paste in 1..=PASTES {
+            // More than a reader takes at once.
+            let lines: Vec<String> = (1..=LINES).map(|line| pasted(paste, line)).collect();
+            alice.says(&lines.join("\n"));
+            alice.hears_until(&format!("alice: {}", pasted(paste, LINES)));
+        }
+        over.store(true, Relaxed);
     });
     let heard = carol.hears_until("bob: enough");
     let heard: Vec<&str> = heard.iter().map(|line| unstamped(line).unwrap()).collect();
-    let start = heard.iter().position(|line| line.starts_with("alice: pasted")).unwrap();
-    assert!(start >= 100);
-    for (line, pasted) in heard[start..].iter().zip(&paste) {
-        assert_eq!(*line, format!("alice: {pasted}"));
+    for paste in 1..=PASTES {
+        let first = format!("alice: {}", pasted(paste, 1));
+        let first = heard.iter().position(|line| *line == first).unwrap();
+        for (heard, line) in heard[first..].iter().zip(1..=LINES) {
+            assert_eq!(*heard, format!("alice: {}", pasted(paste, line)));
+        }
     }
 }
 
