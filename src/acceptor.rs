@@ -88,6 +88,7 @@ impl Acceptor<'_> {
             Ok(seat) => seat,
             Err(full) => return self.refuse(peer, &full.to_string()),
         };
+        info!("{} connected", peer.addr);
         let name = reader::thread_name(peer.addr);
         let (room, served) = (Arc::clone(self.room), Arc::clone(&peer));
         let serve = move || reader::serve(&room, &served, seat);

@@ -12,11 +12,17 @@ use log::{error, info};
 use crate::conversation::Conversation;
 use crate::decoder::Decoder;
 use crate::door::Stranger;
-use crate::limits::{DOOR_WAIT, IDLE_WARNING, LINGER_MAX, READ_BYTES, TOGETHER_BYTES_MAX};
+use crate::limits::{
+    DOOR_WAIT, IDLE_WARNING, LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX,
+};
 use crate::room::client::{Ending, Peer};
 use crate::room::{NoPlace, Room};
 use crate::seats::Seat;
 use crate::sys;
+
+/// Bytes that are looked at to tell a stranger: more than any browser's request line. Like every
+/// buffer here it is on the heap: a page of stack that was used once is kept as long as the thread.
+const FIRST_BYTES: usize = 512;
 
 /// Serves one connection from its first byte to its close.
 ///
@@ -52,7 +58,7 @@ fn keep_out(peer: &Peer) -> Option<Ending> {
     if !sys::wait_for_input(&peer.stream, DOOR_WAIT) {
         return None;
     }
-    let mut first = [0; 512];
+    let mut first = vec![0; FIRST_BYTES];
     match peer.stream.peek(&mut first) {
         Ok(0) => Some(Ending::HungUp),
         Ok(peeked) => {
@@ -74,7 +80,7 @@ pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
 fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
     let mut decoder = Decoder::new(room.config.line_bytes_max);
     let mut idle = room.config.idle_timeout.map(Idle::new);
-    let mut buffer = [0; READ_BYTES];
+    let mut buffer = vec![0; READ_BYTES_MIN];
     let mut events = Vec::new();
     loop {
         if let Some(idle) = &idle {
@@ -92,7 +98,9 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
             }
             Ok(read) => {
                 decoder.feed(&buffer[..read], &mut events);
-                read_on(peer, &mut buffer, read, |bytes| decoder.feed(bytes, &mut events));
+                let together =
+                    read_on(peer, &mut buffer, read, |bytes| decoder.feed(bytes, &mut events));
+                fit(&mut buffer, together);
                 None
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => None,
@@ -158,14 +166,25 @@ impl Idle {
     }
 }
 
-/// Takes what else has arrived already, so that a paste is posted together.
-fn read_on(peer: &Peer, buffer: &mut [u8], mut read: usize, mut feed: impl FnMut(&[u8])) {
+/// Takes what else has arrived already, so that a paste is posted together; gives how much that
+/// makes in all.
+fn read_on(peer: &Peer, buffer: &mut [u8], mut read: usize, mut feed: impl FnMut(&[u8])) -> usize {
     let mut together = read;
     while read == buffer.len() && together < TOGETHER_BYTES_MAX {
         // An error, or the end, shows again in the next blocking read.
         read = sys::receive_now(&peer.stream, buffer).unwrap_or(0);
         feed(&buffer[..read]);
         together += read;
+    }
+    together
+}
+
+/// Makes the buffer one that would have held what arrived, so that a flood is read in few calls and
+/// an idle client keeps little memory.
+fn fit(buffer: &mut Vec<u8>, arrived: usize) {
+    let bytes = arrived.next_power_of_two().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+    if bytes > buffer.len() || bytes < buffer.len() / 4 {
+        *buffer = vec![0; bytes];
     }
 }
 
@@ -187,7 +206,7 @@ fn close(mut stream: &TcpStream) {
     // Each failure below means that the connection is gone, which is what is wanted.
     let _ = stream.shutdown(Shutdown::Write);
     let deadline = Instant::now() + LINGER_MAX;
-    let mut buffer = [0; 1024];
+    let mut buffer = vec![0; READ_BYTES_MIN];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {

@@ -271,8 +271,6 @@ impl Room {
         }
         rows.insert(peer.addr, client);
         self.inbox.append_at_once(|room| room.join(peer.addr));
-        drop(rows);
-        info!("{} joined", peer.addr);
         Ok(done)
     }
 

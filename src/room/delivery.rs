@@ -29,7 +29,8 @@ type Rows = HashMap<SocketAddr, Client>;
 /// 2. *Locks*: the inbox to take a batch, then, after letting go of it, the table.
 /// 3. *Order*: lines reach every client in the order in which they were appended.
 pub(crate) fn deliver(room: &Room, mut transcript: Option<Transcript>) {
-    let mut delivery = Delivery { room, departing: Vec::new(), stuck: Vec::new(), due: None };
+    let mut delivery =
+        Delivery { room, departing: Vec::new(), stuck: Vec::new(), delivered: 0, due: None };
     let mut batch = Batch::new();
     loop {
         match room.inbox.take(&mut batch) {
@@ -67,6 +68,8 @@ struct Delivery<'a> {
     departing: Vec<Client>,
     /// Whoever something waits for, in the table or departing.
     stuck: Vec<Arc<Peer>>,
+    /// Lines times the clients that they were offered to, in the batch in hand.
+    delivered: u64,
     /// When the first of the stuck has taken nothing for too long.
     due: Option<Instant>,
 }
@@ -91,6 +94,7 @@ impl Delivery<'_> {
         MutexGuard::unlock_fair(rows);
         let counters = &self.room.counters;
         counters.lines.fetch_add(count as u64, Relaxed);
+        counters.deliveries.fetch_add(std::mem::take(&mut self.delivered), Relaxed);
         counters.bytes.fetch_add(batch.lines.bytes() as u64, Relaxed);
     }
 
@@ -142,7 +146,7 @@ impl Delivery<'_> {
         let piece = lines.piece(client.form, next..until);
         let missed = client.offer(piece, self.room.config.backlog_bytes_max);
         self.note(client, waited, missed);
-        self.room.counters.deliveries.fetch_add((until - next - missed) as u64, Relaxed);
+        self.delivered += (until - next - missed) as u64;
     }
 
     fn offer_own(&mut self, client: &mut Client, bytes: &[u8]) {

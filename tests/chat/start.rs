@@ -76,7 +76,7 @@ fn on_all_of_ipv6_an_ipv4_client_is_shown_and_logged_by_its_plain_address() {
     program.types("exit");
     let (status, stdout, stderr) = program.exits();
     assert_eq!(status, Some(0));
-    assert!(stderr.contains(&format!("{addr} joined")), "{stderr}");
+    assert!(stderr.contains(&format!("{addr} connected")), "{stderr}");
     assert!(!stdout.contains("::ffff:") && !stderr.contains("::ffff:"), "{stdout}{stderr}");
 }
 
@@ -241,10 +241,11 @@ fn joins_leaves_and_refusals_are_logged_and_what_people_say_only_at_debug() {
         program.types("exit");
         let (_, _, log) = program.exits();
         let addr = alice.addr();
-        let joined = log.lines().find(|line| line.ends_with(&format!("] {addr} joined"))).unwrap();
-        let words: Vec<&str> = joined.split_whitespace().collect();
-        assert!(words[0].starts_with("20") && words[0].contains('T'), "a time: {joined}");
-        assert_eq!(words[1..4], ["INFO", "[client", &format!("{addr}]")]);
+        let connected =
+            log.lines().find(|line| line.ends_with(&format!("] {addr} connected"))).unwrap();
+        let words: Vec<&str> = connected.split_whitespace().collect();
+        assert!(words[0].starts_with("20") && words[0].contains('T'), "a time: {connected}");
+        assert_eq!(words[1..3], ["INFO", "[accept]"]);
         assert!(log.contains(&format!("{addr} left: quit")), "{log}");
         assert!(log.contains(" refused: "), "{log}");
         assert_eq!(log.contains("between us"), says, "{level}: {log}");
