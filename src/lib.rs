@@ -12,17 +12,27 @@
 //!
 //! # The map
 //!
-//! | thread | does | module |
+//! | thread | does | where |
 //! | --- | --- | --- |
-//! | `accept` | takes connections, starts a reader for each or refuses it | `acceptor` |
-//! | `client ADDR` | reads one client, cuts lines, runs its commands, appends to the inbox | `reader`, `decoder`, `conversation`, `commands` |
-//! | `deliver` | takes batches from the inbox and writes them to all clients | `room::delivery` |
-//! | who calls [`Server::run`] | waits for the stop, then ends the others in order | `server` |
+//! | `accept` | takes connections, starts a reader for each or refuses it | `acceptor`, `seats`, `seldom` |
+//! | `client ADDR` | reads one client, cuts lines, runs its commands, appends to the inbox | `reader`, and what it uses, below |
+//! | `deliver` | takes batches from the inbox; writes them to transcript, history and all clients | `room::delivery` |
+//! | who calls [`Server::run`] | waits for the stop, then ends the others in order | `server`, `threads` |
 //!
-//! What flows: bytes → `decoder` → a line of text → `conversation` → `room::inbox` (here the order
-//! of the room is decided) → `room::delivery` → sockets. What a client's socket does not take waits
-//! in its backlog (`room::client`), as slices shared by all who wait for the same batch. Everything
-//! that anybody is shown goes this way, replies and private lines too, so each sees them in place.
+//! What flows, and through what:
+//!
+//! 1. bytes come to the `reader`; what is no chat is turned away at the `door`;
+//! 2. the `decoder` takes telnet commands out and cuts lines; it does no I/O;
+//! 3. the `conversation` reads them in the client's `encoding`, makes them harmless `text`, keeps the
+//!    client's `pace`, runs `commands` (a `name` is checked once, when it is parsed);
+//! 4. the `room`'s `inbox` takes what is said, with its `stamp`: here the order of the room is decided;
+//! 5. `room::delivery` writes each batch to `room::transcript` and `room::history`, then offers it to
+//!    every client, rendered once for each wire form in use (`room::wire`). What a socket does not take
+//!    waits in the client's backlog (`room::client`), as slices that all who wait for a batch share.
+//!
+//! Everything that anybody is shown goes this way, replies and private lines too, so that each sees it
+//! in its place. `config` says what can be set, [`limits`] what is bounded, and what happens there;
+//! `sys` is all that is particular to the system.
 //!
 //! Each client has a row in the table from its one join to its one leave. Its reader alone ends it;
 //! others ask it to, by shutting the socket's reading side down. A leave passes through the inbox
@@ -31,12 +41,11 @@
 //!
 //! # Locks
 //!
-//! - `Room::table`, then `Inbox::gathering`: the one order in which two are held, by joins, renames,
-//!   private lines, kicks and the stop, whose place among the lines must agree with the table.
-//! - The delivery thread holds the inbox while it swaps buffers, and after that the table while it
-//!   offers. Nobody blocks under either: sends do not wait, and who waits for space in the inbox
-//!   does so before taking the table.
-//! - `Threads`, `Stop` and the watchers have locks of their own, with no other taken inside.
+//! - `Room::table`, then the inbox: joins, renames, private lines, kicks and the stop, whose place
+//!   among the lines must agree with the table.
+//! - `Room::table`, then the history: the delivery thread, when it shows a newcomer the last lines.
+//! - No thread holds two in any other way. Nobody blocks under one: sends do not wait, and who waits
+//!   for space in the inbox does so before taking the table.
 //!
 //! # Deliberately absent
 //!

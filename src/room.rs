@@ -5,7 +5,6 @@
 //! is handed the clock.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -13,7 +12,6 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
@@ -23,11 +21,13 @@ pub(crate) mod client;
 pub(crate) mod delivery;
 pub(crate) mod history;
 pub(crate) mod inbox;
+mod names;
 mod replay;
 pub(crate) mod transcript;
 mod watch;
 pub(crate) mod wire;
 
+pub use names::NoSuchClient;
 pub use watch::Watch;
 
 use self::client::{Client, Ending, Peer};
@@ -35,11 +35,10 @@ use self::history::{History, Said};
 use self::inbox::Inbox;
 use self::wire::{Lines, WireForm};
 use crate::config::Config;
-use crate::limits::{ADDRESS_WAIT_MAX, PROBE_INTERVAL, PROBE_MAX, REPLAY_LINES_MAX};
-use crate::name::Name;
+use crate::limits::{ADDRESS_WAIT_MAX, REPLAY_LINES_MAX};
 use crate::seats::Seats;
 use crate::stamp::Stamper;
-use crate::sys::{self, Liveness, Waker};
+use crate::sys::Waker;
 use crate::text::{Line, clean};
 use crate::threads::Threads;
 
@@ -106,18 +105,6 @@ pub struct Stats {
     pub uptime: Duration,
 }
 
-/// Nobody here has this name or address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoSuchClient(String);
-
-impl fmt::Display for NoSuchClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no such name: {}", self.0)
-    }
-}
-
-impl std::error::Error for NoSuchClient {}
-
 /// Why a connection could not join.
 #[derive(Debug)]
 pub(crate) enum NoPlace {
@@ -166,7 +153,7 @@ impl Room {
     pub fn kick(&self, who: &str, reason: &str) -> Result<SocketAddr, NoSuchClient> {
         let reason = clean(reason).trim().to_owned();
         let rows = self.table.lock();
-        let client = find(&rows, who).ok_or_else(|| NoSuchClient(clean(who).into_owned()))?;
+        let client = names::find(&rows, who).ok_or_else(|| NoSuchClient::new(who))?;
         let peer = Arc::clone(&client.peer);
         let ending = Ending::Kicked(reason);
         self.inbox.append_at_once(|room| room.tell(peer.addr, format!("*** you were {ending}\n")));
@@ -225,22 +212,24 @@ impl Room {
 
     /// Fills the history from what the transcript ends with.
     pub(crate) fn remember(&self, transcript: File) {
-        let mut history = self.history.lock();
         let mut last: Vec<Said> = Vec::new();
-        let lines_max = history.lines_max();
+        let lines_max = history::lines_max(self.config.history_lines);
         if lines_max > 0 {
             self.read_back(transcript, |said| {
                 last.push(said.clone());
                 last.len() < lines_max
             });
         }
+        let mut history = self.history.lock();
         last.into_iter().rev().for_each(|said| history.push(said));
     }
 
     /// How many lines `/last` can go back for sure.
     pub(crate) fn recall_lines_max(&self) -> usize {
-        let transcript = self.config.transcript.as_ref().map_or(0, |_| usize::MAX);
-        self.history.lock().lines_max().max(transcript).min(REPLAY_LINES_MAX)
+        match self.config.transcript {
+            Some(_) => REPLAY_LINES_MAX,
+            None => history::lines_max(self.config.history_lines).min(REPLAY_LINES_MAX),
+        }
     }
 
     /// Shows the lines to the watchers, and forgets those who have gone. Never blocks.
@@ -292,85 +281,6 @@ impl Room {
         }
     }
 
-    /// Gives a client a name, and says so to everybody.
-    ///
-    /// *Blocking*: while the inbox is full.
-    /// *Locks*: the table, then the inbox.
-    ///
-    /// # Errors
-    /// What the name, or one that looks the same, is called by who has it.
-    pub(crate) fn rename(&self, addr: SocketAddr, shown: &str, name: &Name) -> Result<(), String> {
-        self.inbox.wait_for_space();
-        let mut rows = self.table.lock();
-        let taken = rows.values().filter(|client| client.peer.addr != addr).find_map(|client| {
-            client.name.as_ref().filter(|taken| taken.clashes(name)).map(Name::as_str)
-        });
-        if let Some(taken) = taken {
-            return Err(taken.to_owned());
-        }
-        let Some(client) = rows.get_mut(&addr) else {
-            return Ok(());
-        };
-        client.name = Some(name.clone());
-        let notice = format!("{shown} is now {}", name.as_str());
-        self.inbox.append_at_once(|room| room.notice(&notice));
-        Ok(())
-    }
-
-    /// Frees a name that a dead connection from the same host holds: somebody has come back, and
-    /// asks for the own name. True when it is free.
-    ///
-    /// *Blocking*: up to [`PROBE_MAX`], while TCP finds out. *Locks*: the table.
-    pub(crate) fn reclaim(&self, addr: SocketAddr, name: &Name) -> bool {
-        let holder = |rows: &HashMap<SocketAddr, Client>| {
-            let mut clients = rows.values().filter(|client| client.peer.addr.ip() == addr.ip());
-            let holds = |client: &&Client| client.name.as_ref().is_some_and(|it| it.clashes(name));
-            clients.find(holds).map(|client| Arc::clone(&client.peer))
-        };
-        let rows = self.table.lock();
-        let Some(peer) = holder(&rows) else { return false };
-        drop(rows);
-        let deadline = Instant::now() + PROBE_MAX;
-        let Ok(local) = peer.stream.local_addr().map(sys::canonical) else { return false };
-        // What was said since it died is on the way to it, the newcomer's own join at the least.
-        loop {
-            match sys::liveness(local, peer.addr) {
-                Liveness::Dead => break,
-                Liveness::Unknown if Instant::now() < deadline => thread::sleep(PROBE_INTERVAL),
-                Liveness::Unknown | Liveness::Alive => return false,
-            }
-        }
-        let mut rows = self.table.lock();
-        while let Some(client) = rows.get_mut(&peer.addr).filter(|it| Arc::ptr_eq(&it.peer, &peer))
-        {
-            client.lose(Ending::Replaced);
-            if self.row_left.wait_until(&mut rows, deadline + PROBE_MAX).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// A private line, to both.
-    ///
-    /// *Blocking*: while the inbox is full. *Locks*: the table, then the inbox.
-    ///
-    /// # Errors
-    /// [`NoSuchClient`] when nobody here is called so.
-    pub(crate) fn whisper(
-        &self,
-        from: (&str, SocketAddr),
-        to: &str,
-        text: &str,
-    ) -> Result<(), NoSuchClient> {
-        self.inbox.wait_for_space();
-        let rows = self.table.lock();
-        let client = find(&rows, to).ok_or_else(|| NoSuchClient(to.to_owned()))?;
-        let (shown, addr) = (client.shown(), client.peer.addr);
-        self.inbox.append_at_once(|room| room.whisper(from, (&shown, addr), text));
-        Ok(())
-    }
-
     /// From the next line on, this client is written to in this form. *Locks*: the table.
     pub(crate) fn set_form(&self, addr: SocketAddr, form: WireForm) {
         if let Some(client) = self.table.lock().get_mut(&addr) {
@@ -407,13 +317,4 @@ impl Room {
         self.row_left.notify_all();
         self.watchers.lock().clear();
     }
-}
-
-/// The client called so: a name, or one that looks the same, or an address.
-fn find<'a>(rows: &'a HashMap<SocketAddr, Client>, who: &str) -> Option<&'a Client> {
-    if let Ok(addr) = who.parse::<SocketAddr>() {
-        return rows.get(&addr);
-    }
-    let wanted = Name::parse(who).ok()?;
-    rows.values().find(|client| client.name.as_ref().is_some_and(|name| name.clashes(&wanted)))
 }

@@ -33,6 +33,11 @@ impl Said {
     }
 }
 
+/// How many lines are kept, so that newcomers can be shown so many: none, if they are shown none.
+pub(crate) fn lines_max(shown: usize) -> usize {
+    if shown == 0 { 0 } else { shown.max(HISTORY_LINES_MAX) }
+}
+
 /// See the module's documentation.
 pub(crate) struct History {
     lines: VecDeque<Said>,
@@ -45,13 +50,7 @@ pub(crate) struct History {
 impl History {
     /// An empty history that is good for showing `shown` lines; none are kept when that is 0.
     pub(crate) fn new(shown: usize) -> History {
-        let lines_max = if shown == 0 { 0 } else { shown.max(HISTORY_LINES_MAX) };
-        History { lines: VecDeque::new(), next: 0, bytes: 0, lines_max }
-    }
-
-    /// How many lines are kept at the most.
-    pub(crate) fn lines_max(&self) -> usize {
-        self.lines_max
+        History { lines: VecDeque::new(), next: 0, bytes: 0, lines_max: lines_max(shown) }
     }
 
     /// The number of the next line.
