@@ -243,7 +243,7 @@ impl Chat {
                 if missed > 0 {
                     output.print(&format!("(the console missed {missed} lines)"));
                 }
-                output.print(&line);
+                output.print(&line.to_string());
             }
             drop(lives);
         })?;

@@ -77,7 +77,7 @@ mod threads;
 
 pub use config::Config;
 pub use encoding::{BadEncoding, EncodingChoice};
-pub use room::{ClientInfo, NoSuchClient, Room, Stats, Watch};
+pub use room::{ClientInfo, Heard, NoSuchClient, Room, Stats, Watch};
 pub use server::{RunError, Server, StartError, StopHandle};
 pub use stamp::{BadTimeFormat, Clock, TimeFormat};
 pub use sys::{raise_descriptor_limit, reachable};

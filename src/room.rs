@@ -28,7 +28,7 @@ mod watch;
 pub(crate) mod wire;
 
 pub use names::NoSuchClient;
-pub use watch::Watch;
+pub use watch::{Heard, Watch};
 
 use self::client::{Client, Ending, Peer};
 use self::history::{History, Said};
@@ -236,7 +236,7 @@ impl Room {
     pub(crate) fn show_watchers(&self, lines: &Lines) {
         let mut watchers = self.watchers.lock();
         if !watchers.is_empty() {
-            watchers.retain(|watcher| lines.iter().all(|line| watcher.show(line.text)));
+            watchers.retain(|watcher| lines.iter().all(|line| watcher.show(&line)));
         }
     }
 

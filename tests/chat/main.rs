@@ -9,6 +9,12 @@ mod wire;
 /// Telnet's commands: never chat, answered where telnet waits for an answer.
 mod telnet;
 
+/// Encodings: each client reads and is read in its own.
+mod encodings;
+
+/// Encodings beside Python's, which were written by others.
+mod codecs;
+
 /// What a client can ask for with a slash, and what only looks like it.
 mod commands;
 

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use encoding_rs::{Encoding, UTF_8};
 use rustix::net::sockopt;
 
 use super::DEADLINE;
@@ -14,6 +15,8 @@ pub(crate) struct Client {
     addr: SocketAddr,
     /// How the lines end that it sends and hears.
     pub(crate) line_end: &'static str,
+    /// What it says and hears lines in.
+    pub(crate) encoding: &'static Encoding,
 }
 
 impl Client {
@@ -22,7 +25,7 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE)).expect("an open socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("an open socket");
         let addr = stream.local_addr().expect("an open socket");
-        Client { stream: BufReader::new(stream), addr, line_end: "\n" }
+        Client { stream: BufReader::new(stream), addr, line_end: "\n", encoding: UTF_8 }
     }
 
     /// What the server calls it until it has a name.
@@ -38,8 +41,12 @@ impl Client {
         self
     }
 
+    #[track_caller]
     pub(crate) fn says(&mut self, line: &str) {
-        self.sends(format!("{line}{}", self.line_end).as_bytes());
+        let line = format!("{line}{}", self.line_end);
+        let (bytes, _, lossy) = self.encoding.encode(&line);
+        assert!(!lossy, "{} has no characters for {line:?}", self.encoding.name());
+        self.sends(&bytes);
     }
 
     #[track_caller]
@@ -68,7 +75,8 @@ impl Client {
     pub(crate) fn line(&mut self) -> String {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).expect("a line in time");
-        let mut line = String::from_utf8(line).expect("a line of UTF-8");
+        let text = self.encoding.decode_without_bom_handling_and_without_replacement(&line);
+        let mut line = text.expect("a line in the client's encoding").into_owned();
         assert!(line.ends_with(self.line_end), "a whole line, not {line:?}");
         line.truncate(line.len() - self.line_end.len());
         line
