@@ -80,6 +80,9 @@ impl Acceptor<'_> {
 
     fn next(&self) -> io::Result<Arc<Peer>> {
         let (stream, addr) = self.listener.accept()?;
+        // Elsewhere it inherits this from the listener, and readers would spin.
+        #[cfg(not(target_os = "linux"))]
+        stream.set_nonblocking(false)?;
         Ok(Arc::new(Peer::new(sys::canonical(addr), stream)))
     }
 

@@ -21,6 +21,9 @@ use crate::room::history::Said;
 use crate::room::wire::WireForm;
 use crate::text::Line;
 
+/// How many lines of talk are made room for once they are posted.
+const TALK_LINES_KEPT: usize = 16;
+
 /// One client's side of the conversation.
 pub(crate) struct Conversation {
     pub(crate) room: Arc<Room>,
@@ -32,7 +35,7 @@ pub(crate) struct Conversation {
     pace: Pace,
     /// When what was said last may be posted at the earliest.
     not_before: Instant,
-    /// Whether it has said a line.
+    /// Whether its first bytes were looked at.
     begun: bool,
     /// Talk that arrived together and is posted together.
     talk: Vec<Talk>,
@@ -105,11 +108,30 @@ impl Conversation {
         }
     }
 
-    /// Handles what arrived together, in order; gives the ending when the client asked for it.
+    /// The ending of a client of which the very first bytes are no chat; it was answered.
+    pub(crate) fn turn_away_stranger(&mut self, first: &[u8]) -> Option<Ending> {
+        let begun = std::mem::replace(&mut self.begun, true);
+        let stranger = Stranger::of_bytes(first).filter(|_| !begun)?;
+        let answer = stranger.answer(local_addr(&self.peer)).into_bytes();
+        self.room.inbox.append(|room| room.answer(self.peer.addr, answer));
+        Some(stranger.ending())
+    }
+
+    /// Handles what arrived together, in order; gives the ending when the client asked for it, or
+    /// somebody wants it to end.
     ///
     /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
     pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {
         for event in events {
+            if let Some(ending) = self.peer.dismissed() {
+                self.talk.clear();
+                return Some(ending.clone());
+            }
+            let now = Instant::now();
+            self.not_before = now + self.pace.delay(now);
+            if self.not_before >= now + BURST {
+                self.post();
+            }
             let ending = match event {
                 Event::Line(raw) => self.line(raw),
                 Event::TooLong => {
@@ -119,7 +141,8 @@ impl Conversation {
                 }
                 Event::Answer(bytes) => {
                     self.post();
-                    self.room.inbox.append(|room| room.answer(self.peer.addr, bytes));
+                    self.keep_pace();
+                    self.room.inbox.append(|room| room.answer(self.peer.addr, bytes.to_vec()));
                     None
                 }
             };
@@ -129,30 +152,15 @@ impl Conversation {
             }
         }
         self.post();
+        self.talk.shrink_to(TALK_LINES_KEPT);
         None
     }
 
     fn line(&mut self, raw: Vec<u8>) -> Option<Ending> {
-        let now = Instant::now();
-        let delay = self.pace.delay(now);
-        self.not_before = now + delay;
-        if delay >= BURST {
-            self.post();
-        }
-        if let Some(ending) = self.peer.ending() {
-            return Some(ending.clone());
-        }
         let line = self.script.read(raw);
         self.write_in(WireForm { encoding: self.script.encoding(), ..self.form });
         let line = line?;
         let text = line.as_str();
-        if !std::mem::replace(&mut self.begun, true)
-            && let Some(stranger) = Stranger::of_line(text)
-        {
-            let answer = stranger.answer(local_addr(&self.peer));
-            self.room.inbox.append(|room| room.tell(self.peer.addr, answer));
-            return Some(stranger.ending());
-        }
         if text.trim() == "quit" {
             return Some(Ending::Quit);
         }
@@ -183,6 +191,7 @@ impl Conversation {
     /// *Blocking*: while the inbox is full.
     pub(crate) fn reply(&mut self, text: &str) {
         self.post();
+        self.keep_pace();
         let mut reply = String::with_capacity(text.len() + 8);
         for line in text.lines() {
             reply.push_str("*** ");
@@ -197,9 +206,17 @@ impl Conversation {
     /// *Blocking*: while the inbox is full.
     pub(crate) fn replay(&mut self, lines: &[Said]) {
         self.post();
+        self.pay_for(lines.len());
         let texts = lines.iter().flat_map(|said| [said.text(), "\n"]);
         let text: String = texts.collect();
         self.room.inbox.append(|room| room.tell(self.peer.addr, text));
+    }
+
+    /// Counts lines shown to the client as if it had said a tenth of them: a long replay is work, too.
+    fn pay_for(&mut self, shown: usize) {
+        for _ in 0..shown / 10 {
+            self.pace.delay(Instant::now());
+        }
     }
 
     /// Slows a client that says more than its rate allows.
@@ -217,6 +234,10 @@ impl Conversation {
             return;
         }
         self.keep_pace();
+        if self.peer.dismissed().is_some() {
+            // What was held back until now is not said any more.
+            return self.talk.clear();
+        }
         self.peer.lines_said.fetch_add(self.talk.len() as u64, Relaxed);
         self.room.inbox.append(|room| {
             for talk in &self.talk {

@@ -63,7 +63,7 @@ pub(crate) const USER_TIMEOUT_BEYOND_STALL: Duration = Duration::from_secs(30);
 pub(crate) const PROBE_MAX: Duration = Duration::from_secs(2);
 
 /// How often it looks.
-pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Descriptors kept for everything that is no client: the listener, pipes, files, refusals.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 32;
@@ -118,7 +118,7 @@ pub(crate) const HISTORY_BYTES_MAX: usize = 16 << 20;
 pub(crate) const REPLAY_LINES_MAX: usize = 10_000;
 
 /// and about how many bytes of them.
-pub(crate) const REPLAY_BYTES_MAX: usize = 4 << 20;
+pub(crate) const REPLAY_BYTES_MAX: usize = 1 << 20;
 
 /// Lines that `/last` shows unless it is told how many.
 pub(crate) const LAST_LINES: usize = 20;

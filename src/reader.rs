@@ -20,7 +20,10 @@ use crate::room::{NoPlace, Room};
 use crate::seats::Seat;
 use crate::sys;
 
-/// Bytes that are looked at to tell a stranger: more than any browser's request line. Like every
+/// How many events are made room for once a flood is over.
+const EVENTS_KEPT: usize = 16;
+
+/// Bytes that are looked at to tell a stranger. Like every
 /// buffer here it is on the heap: a page of stack that was used once is kept as long as the thread.
 const FIRST_BYTES: usize = 512;
 
@@ -41,6 +44,8 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
     let ending = catch_unwind(AssertUnwindSafe(|| listen(room, peer, &mut conversation)))
         .unwrap_or_else(|_| {
             error!("the thread of {} panicked; only this client is ended", peer.addr);
+            let farewell = format!("*** you are disconnected: {}\n", Ending::Fault);
+            room.inbox.append_at_once(|room| room.tell(peer.addr, farewell));
             Ending::Fault
         });
     room.leave(peer.addr, conversation.shown(), &ending);
@@ -88,15 +93,18 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
             let _ = peer.stream.set_read_timeout(Some(idle.next_wait()));
         }
         let read = (&peer.stream).read(&mut buffer);
-        if let Some(ending) = peer.ending() {
+        if let Some(ending) = peer.dismissed() {
             return ending.clone();
         }
         let ended = match read {
             Ok(0) => {
                 decoder.finish(&mut events);
-                Some(Ending::HungUp)
+                Some(peer.ending().cloned().unwrap_or(Ending::HungUp))
             }
             Ok(read) => {
+                if let Some(ending) = conversation.turn_away_stranger(&buffer[..read]) {
+                    return ending;
+                }
                 decoder.feed(&buffer[..read], &mut events);
                 let together =
                     read_on(peer, &mut buffer, read, |bytes| decoder.feed(bytes, &mut events));
@@ -118,6 +126,7 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
         if let Some(ending) = conversation.handle(events.drain(..)).or(ended) {
             return ending;
         }
+        events.shrink_to(EVENTS_KEPT);
     }
 }
 

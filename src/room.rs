@@ -5,7 +5,6 @@
 //! is handed the clock.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::info;
 use parking_lot::{Condvar, Mutex};
 
+mod backwards;
 pub(crate) mod client;
 pub(crate) mod delivery;
 pub(crate) mod history;
@@ -27,11 +27,13 @@ pub(crate) mod transcript;
 mod watch;
 pub(crate) mod wire;
 
+use names::Who;
+
 pub use names::NoSuchClient;
 pub use watch::{Heard, Watch};
 
 use self::client::{Client, Ending, Peer};
-use self::history::{History, Said};
+use self::history::History;
 use self::inbox::Inbox;
 use self::wire::{Lines, WireForm};
 use crate::config::Config;
@@ -54,6 +56,8 @@ pub struct Room {
     pub(crate) threads: Threads,
     pub(crate) seats: Arc<Seats>,
     watchers: Mutex<Vec<watch::Sender>>,
+    /// Held by the one reader that goes through the transcript for its client.
+    searching: Mutex<()>,
     started: Instant,
     stopping: OnceLock<Instant>,
 }
@@ -129,6 +133,7 @@ impl Room {
             threads: Threads::default(),
             seats,
             watchers: Mutex::default(),
+            searching: Mutex::default(),
             started: Instant::now(),
             stopping: OnceLock::new(),
         }
@@ -152,8 +157,9 @@ impl Room {
     /// [`NoSuchClient`] when nobody here is called so.
     pub fn kick(&self, who: &str, reason: &str) -> Result<SocketAddr, NoSuchClient> {
         let reason = clean(reason).trim().to_owned();
+        let asked = Who::parse(who);
         let rows = self.table.lock();
-        let client = names::find(&rows, who).ok_or_else(|| NoSuchClient::new(who))?;
+        let client = asked.find(&rows).ok_or_else(|| NoSuchClient::new(who))?;
         let peer = Arc::clone(&client.peer);
         let ending = Ending::Kicked(reason);
         self.inbox.append_at_once(|room| room.tell(peer.addr, format!("*** you were {ending}\n")));
@@ -208,20 +214,6 @@ impl Room {
         let (sender, watch) = watch::pair();
         self.watchers.lock().push(sender);
         watch
-    }
-
-    /// Fills the history from what the transcript ends with.
-    pub(crate) fn remember(&self, transcript: File) {
-        let mut last: Vec<Said> = Vec::new();
-        let lines_max = history::lines_max(self.config.history_lines);
-        if lines_max > 0 {
-            self.read_back(transcript, |said| {
-                last.push(said.clone());
-                last.len() < lines_max
-            });
-        }
-        let mut history = self.history.lock();
-        last.into_iter().rev().for_each(|said| history.push(said));
     }
 
     /// How many lines `/last` can go back for sure.

@@ -1,7 +1,6 @@
 //! A server: binds first, then runs until it is asked to stop, and leaves no thread behind.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -210,6 +209,7 @@ impl Server {
             let delivering = core_thread("deliver").spawn_scoped(scope, || {
                 // However it ends, nobody waits for a delivery that will not come.
                 let _stop = OnDrop(|| {
+                    room.stop();
                     room.close();
                     stop.stop();
                 });
@@ -244,7 +244,7 @@ fn open_transcript(room: &Room) -> Result<Option<Transcript>, StartError> {
     let Some(path) = &room.config.transcript else { return Ok(None) };
     let error = |source| StartError::Transcript { path: path.clone(), source };
     let transcript = Transcript::open(path, room.config.sync).map_err(error)?;
-    room.remember(File::open(path).map_err(error)?);
+    room.remember(path);
     Ok(Some(transcript))
 }
 

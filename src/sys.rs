@@ -6,9 +6,11 @@ mod liveness;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -46,7 +48,11 @@ fn set_keepalive(socket: &OwnedFd, user_timeout: Duration) -> io::Result<()> {
     sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
     sockopt::set_tcp_keepcnt(socket, KEEPALIVE_COUNT)?;
     #[cfg(target_os = "linux")]
-    sockopt::set_tcp_user_timeout(socket, user_timeout.as_millis().try_into().unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_user_timeout(
+        socket,
+        // More would be negative to the kernel.
+        u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX).min(i32::MAX as u32),
+    )?;
     #[cfg(not(target_os = "linux"))]
     let _ = user_timeout; // Keepalive and the stall timeout find dead peers there, only later.
     Ok(())
@@ -122,6 +128,9 @@ impl AsFd for Waker {
     }
 }
 
+/// How long [`wait`] sleeps when the system cannot wait.
+const FAULT_PAUSE: Duration = Duration::from_millis(10);
+
 /// What a socket is waited for.
 #[derive(Clone, Copy)]
 pub(crate) enum Interest {
@@ -148,9 +157,15 @@ pub(crate) fn wait<'a>(
     let mut polled = vec![PollFd::new(waker, PollFlags::IN)];
     polled.extend(sockets.map(|socket| PollFd::from_borrowed_fd(socket, flags)));
     let timeout = timeout.map(timespec);
-    if rustix::event::poll(&mut polled, timeout.as_ref()).is_err() {
-        // Interrupted by a signal: nothing is ready, and every caller waits in a loop.
-        return Vec::new();
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => {}
+        // Nothing is ready, and every caller waits in a loop.
+        Err(Errno::INTR) => return Vec::new(),
+        // Out of memory, say: the loop must not spin meanwhile.
+        Err(_) => {
+            thread::sleep(FAULT_PAUSE);
+            return Vec::new();
+        }
     }
     if !polled[0].revents().is_empty() {
         waker.clear();

@@ -43,10 +43,10 @@ impl Threads {
     ) -> io::Result<()> {
         let mut table = self.0.lock();
         table.started += 1;
-        let entry = Entry { threads: self.clone(), number: table.started };
-        let number = entry.number;
+        let (threads, number) = (self.clone(), table.started);
         let started = Builder::new().name(name).stack_size(stack_bytes).spawn(move || {
-            let _entry = entry;
+            // Made here: dropped by a thread that never started, it would wait for the lock above.
+            let _entry = Entry { threads, number };
             run();
         });
         table.live.insert(number, started?);

@@ -1,7 +1,7 @@
 //! The commands of the console, as a table from which `help` is computed.
 //!
 //! A command finds its arguments checked for their presence only; what they mean is its own part.
-//! None of them blocks.
+//! Only `say` may wait: while the inbox is full.
 
 use super::{Console, report};
 use crate::output::clean;
@@ -46,9 +46,6 @@ const COMMANDS: &[Command] = &[
 
 /// How much of an unknown command is repeated in the reply, in characters.
 const ECHO_CHARS_MAX: usize = 32;
-
-/// What a client that is kicked without a reason is told.
-const NO_REASON: &str = "no reason given";
 
 /// Runs one line of the console and prints the reply; an empty line does nothing.
 pub(crate) fn run(console: &mut Console, line: &str) -> Next {
@@ -113,7 +110,6 @@ fn say(console: &mut Console, text: &str) -> Next {
 
 fn kick(console: &mut Console, arguments: &str) -> Next {
     let (who, reason) = split_word(arguments);
-    let reason = if reason.is_empty() { NO_REASON } else { reason };
     match console.room.kick(who, reason) {
         Ok(addr) => console.output.print(&format!("kicked {addr}")),
         Err(error) => console.output.print(&clean(&error.to_string())),

@@ -93,17 +93,22 @@ impl Peer {
         }
     }
 
+    /// Why somebody wants it to end. A connection that only broke may have left last words.
+    pub(crate) fn dismissed(&self) -> Option<&Ending> {
+        self.ending().filter(|ending| !matches!(ending, Ending::Broken(_)))
+    }
+
     /// Pauses the client's reader, which calls this. *Blocking*: until then, or until the client is
     /// asked to end.
     pub(crate) fn pause_until(&self, then: Instant) {
         loop {
             let left = then.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.ending().is_some() {
+            if left.is_zero() || self.dismissed().is_some() {
                 return;
             }
             self.reader.get_or_init(thread::current);
             // Asked to end before this thread was known, nobody would wake it.
-            if self.ending().is_none() {
+            if self.dismissed().is_none() {
                 thread::park_timeout(left);
             }
         }
@@ -122,8 +127,11 @@ pub(crate) struct Backlog {
     slices: VecDeque<Slice>,
     public_bytes: usize,
     own_bytes: usize,
-    /// Lines skipped since it was full, of which the client is told when it has taken the rest.
+    /// Lines of the talk that were skipped since it was full, of which the client is told when it
+    /// has taken the rest;
     missed: usize,
+    /// and lines for it alone.
+    missed_own: usize,
 }
 
 struct Slice {
@@ -138,8 +146,9 @@ impl Backlog {
         self.public_bytes + self.own_bytes
     }
 
+    /// Whether nothing waits, not even word of what was missed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slices.is_empty()
+        self.slices.is_empty() && self.missed == 0 && self.missed_own == 0
     }
 
     fn count(&mut self, own: bool) -> &mut usize {
@@ -217,8 +226,8 @@ impl Client {
         }
     }
 
-    /// Writes the piece, or keeps what the socket does not take; gives how many lines were skipped
-    /// because too much waits already. Never blocks.
+    /// Writes the piece, or keeps what the socket does not take; gives how many lines, the last ones
+    /// of the piece, were skipped because too much waits already. Never blocks.
     pub(crate) fn offer(&mut self, mut piece: Piece<'_>, backlog_bytes_max: usize) -> usize {
         let Some(sent) = self.send_directly(piece.bytes()) else { return 0 };
         // Once a line was skipped, all are until the client has taken what waits: one gap, not many.
@@ -227,8 +236,12 @@ impl Client {
         let space = if gap { 0 } else { backlog_bytes_max.saturating_sub(waiting) };
         let Rest { shared, range, missed } = piece.rest(sent, space);
         self.backlog.push(Slice { shared, range, own: false });
-        self.backlog.missed += missed;
         missed
+    }
+
+    /// Has the client told, when it reads again, that it missed so many lines of the talk.
+    pub(crate) fn miss(&mut self, lines: usize) {
+        self.backlog.missed += lines;
     }
 
     /// Like [`Client::offer`], for what only this client gets. One answer, however long, is kept
@@ -237,7 +250,7 @@ impl Client {
         let Some(sent) = self.send_directly(bytes) else { return 0 };
         if self.backlog.own_bytes >= backlog_bytes_max {
             let missed = bytes.iter().filter(|&&byte| byte == b'\n').count();
-            self.backlog.missed += missed;
+            self.backlog.missed_own += missed;
             return missed;
         }
         let rest = Arc::from(&bytes[sent..]);
@@ -287,14 +300,22 @@ impl Client {
             }
         }
         let missed = std::mem::take(&mut self.backlog.missed);
+        let missed_own = std::mem::take(&mut self.backlog.missed_own);
+        let plural = |lines| if lines == 1 { "line" } else { "lines" };
+        let mut notice = Vec::new();
         if missed > 0 {
-            let lines = if missed == 1 { "line" } else { "lines" };
-            let mut notice = Vec::new();
-            let mut text = format!("*** you missed {missed} {lines}");
+            let mut text = format!("*** you missed {missed} {}", plural(missed));
             if missed <= recall_lines_max {
                 text += &format!("; /last {missed} shows them");
             }
             self.form.write(&text, &mut notice);
+        }
+        if missed_own > 0 {
+            let lines = plural(missed_own);
+            let text = format!("*** you missed {missed_own} {lines} that were for you alone");
+            self.form.write(&text, &mut notice);
+        }
+        if !notice.is_empty() {
             self.offer_own(&notice, usize::MAX);
         }
     }

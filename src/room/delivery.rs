@@ -30,7 +30,7 @@ type Rows = HashMap<SocketAddr, Client>;
 /// 3. *Order*: lines reach every client in the order in which they were appended.
 pub(crate) fn deliver(room: &Room, mut transcript: Option<Transcript>) {
     let mut delivery =
-        Delivery { room, departing: Vec::new(), stuck: Vec::new(), delivered: 0, due: None };
+        Delivery { room, departing: Rows::new(), stuck: Vec::new(), delivered: 0, due: None };
     let mut batch = Batch::new();
     loop {
         match room.inbox.take(&mut batch) {
@@ -65,7 +65,7 @@ fn record(room: &Room, transcript: Option<&mut Transcript>, lines: &Lines) -> u6
 struct Delivery<'a> {
     room: &'a Room,
     /// Clients that have left the table and are still owed what was queued.
-    departing: Vec<Client>,
+    departing: Rows,
     /// Whoever something waits for, in the table or departing.
     stuck: Vec<Arc<Peer>>,
     /// Lines times the clients that they were offered to, in the batch in hand.
@@ -130,7 +130,7 @@ impl Delivery<'_> {
             let client = rows.remove(&aside.to).expect("it was found above");
             self.room.row_left.notify_all();
             if !client.backlog.is_empty() {
-                self.departing.push(client);
+                self.departing.insert(aside.to, client);
             }
         }
     }
@@ -144,9 +144,12 @@ impl Delivery<'_> {
         client.standing = Standing::Here { next: until };
         let waited = !client.backlog.is_empty();
         let piece = lines.piece(client.form, next..until);
-        let missed = client.offer(piece, self.room.config.backlog_bytes_max);
+        let skipped = client.offer(piece, self.room.config.backlog_bytes_max);
+        // Joins and leaves are no loss, and /last would not show them.
+        let missed = lines.recorded_before(until) - lines.recorded_before(until - skipped);
+        client.miss(missed);
         self.note(client, waited, missed);
-        self.delivered += (until - next - missed) as u64;
+        self.delivered += (until - next - skipped) as u64;
     }
 
     fn offer_own(&mut self, client: &mut Client, bytes: &[u8]) {
@@ -189,9 +192,15 @@ impl Delivery<'_> {
     fn let_go(&mut self, rows: &mut Rows) {
         let now = Instant::now();
         let stall_timeout = self.room.config.stall_timeout;
+        let recall_lines_max = self.room.recall_lines_max();
         let mut first_due: Option<Instant> = None;
         self.stuck.retain(|peer| {
             let Some(client) = find(rows, &mut self.departing, peer) else { return false };
+            if client.moved + stall_timeout <= now {
+                // Asked for room, the system speaks up only when a third of the socket's buffer is
+                // free. Who takes a little now and then is found out by trying.
+                client.flush(recall_lines_max);
+            }
             let due = client.moved + stall_timeout;
             if !client.backlog.is_empty() && due <= now {
                 client.lose(Ending::Stalled(stall_timeout));
@@ -203,7 +212,7 @@ impl Delivery<'_> {
             true
         });
         let flushed = self.room.stopping().is_some_and(|since| since + FLUSH_MAX <= now);
-        self.departing.retain(|client| !client.backlog.is_empty() && !flushed);
+        self.departing.retain(|_, client| !client.backlog.is_empty() && !flushed);
         self.due = first_due;
     }
 
@@ -219,9 +228,11 @@ impl Delivery<'_> {
 /// The client that this connection belongs to, in the table or departing.
 fn find<'a>(
     rows: &'a mut Rows,
-    departing: &'a mut [Client],
+    departing: &'a mut Rows,
     peer: &Arc<Peer>,
 ) -> Option<&'a mut Client> {
-    let row = rows.get_mut(&peer.addr).filter(|client| Arc::ptr_eq(&client.peer, peer));
-    row.or_else(|| departing.iter_mut().find(|client| Arc::ptr_eq(&client.peer, peer)))
+    [rows, departing]
+        .into_iter()
+        .filter_map(|clients| clients.get_mut(&peer.addr))
+        .find(|client| Arc::ptr_eq(&client.peer, peer))
 }

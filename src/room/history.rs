@@ -58,20 +58,30 @@ impl History {
         self.next
     }
 
-    /// Appends what was said in a batch.
+    /// Appends what was said in a batch. What is too much goes with the next one: newcomers of this
+    /// batch are still to be shown what stands before them.
     pub(crate) fn append(&mut self, lines: &Lines) {
+        self.trim();
         for line in lines.iter().filter(|line| line.recorded) {
-            self.push(Said { text: line.text.into(), body: line.text.len() - line.body.len() });
+            self.add(Said { text: line.text.into(), body: line.text.len() - line.body.len() });
         }
     }
 
     pub(crate) fn push(&mut self, said: Said) {
+        self.add(said);
+        self.trim();
+    }
+
+    fn add(&mut self, said: Said) {
         if self.lines_max == 0 {
             return;
         }
         self.bytes += said.text.len();
         self.lines.push_back(said);
         self.next += 1;
+    }
+
+    fn trim(&mut self) {
         while self.lines.len() > self.lines_max || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.lines.pop_front() else { return };
             self.bytes -= oldest.text.len();
@@ -123,6 +133,17 @@ mod tests {
         let history = filled(20, (0..HISTORY_BYTES_MAX / body.len()).map(|_| body.clone()));
         assert!(history.bytes <= HISTORY_BYTES_MAX);
         assert!(history.bytes > HISTORY_BYTES_MAX - 2 * body.len());
+    }
+
+    #[test]
+    fn what_stands_before_a_line_of_the_last_batch_is_kept_however_long_the_batch_is() {
+        let mut history = filled(20, (0..20).map(|number| number.to_string()));
+        let mut batch = Lines::new();
+        (0..2 * HISTORY_LINES_MAX).for_each(|_| batch.push(("[now] ", 0), true, &["x"]));
+        history.append(&batch);
+        assert_eq!(bodies(&history, 20, 2), ["18", "19"]);
+        history.append(&Lines::new());
+        assert_eq!(history.lines.len(), HISTORY_LINES_MAX);
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub(crate) enum What {
     Join(String),
     /// Lines for this client alone, each with its LF.
     Text(String),
-    /// Bytes that go out as they are: an answer to a telnet command.
-    Raw([u8; 3]),
+    /// Bytes that go out as they are: an answer to a telnet command, or to another protocol.
+    Raw(Vec<u8>),
     /// The client gets nothing that comes later.
     Leave,
 }
@@ -45,7 +45,8 @@ impl What {
         size_of::<Aside>()
             + match self {
                 What::Join(text) | What::Text(text) => text.len(),
-                What::Raw(_) | What::Leave => 0,
+                What::Raw(bytes) => bytes.len(),
+                What::Leave => 0,
             }
     }
 }
@@ -120,7 +121,7 @@ impl Gathering {
     }
 
     /// Bytes for one client alone, as they are.
-    pub(crate) fn answer(&mut self, to: SocketAddr, bytes: [u8; 3]) {
+    pub(crate) fn answer(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         self.aside(to, What::Raw(bytes));
     }
 

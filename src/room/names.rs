@@ -73,7 +73,8 @@ impl Room {
         drop(rows);
         let deadline = Instant::now() + PROBE_MAX;
         let Ok(local) = peer.stream.local_addr().map(sys::canonical) else { return false };
-        // What was said since it died is on the way to it, the newcomer's own join at the least.
+        // What was said since it died is on the way to it: the newcomer's own join, or in a large
+        // room, where that is not announced, the talk.
         loop {
             match sys::liveness(local, peer.addr) {
                 Liveness::Dead => break,
@@ -104,20 +105,42 @@ impl Room {
         to: &str,
         text: &str,
     ) -> Result<(), NoSuchClient> {
+        let who = Who::parse(to);
         self.inbox.wait_for_space();
         let rows = self.table.lock();
-        let client = find(&rows, to).ok_or_else(|| NoSuchClient::new(to))?;
+        let client = who.find(&rows).ok_or_else(|| NoSuchClient::new(to))?;
         let (shown, addr) = (client.shown(), client.peer.addr);
         self.inbox.append_at_once(|room| room.whisper(from, (&shown, addr), text));
         Ok(())
     }
 }
 
-/// The client called so: a name, or one that looks the same, or an address.
-pub(super) fn find<'a>(rows: &'a HashMap<SocketAddr, Client>, who: &str) -> Option<&'a Client> {
-    if let Ok(addr) = who.parse::<SocketAddr>() {
-        return rows.get(&addr);
+/// Somebody asked for: by a name, or one that looks the same, or by address. Parsed before the table
+/// is locked.
+pub(super) enum Who {
+    Addr(SocketAddr),
+    Named(Name),
+    Nobody,
+}
+
+impl Who {
+    pub(super) fn parse(who: &str) -> Who {
+        match (who.parse(), Name::parse(who)) {
+            (Ok(addr), _) => Who::Addr(addr),
+            (_, Ok(name)) => Who::Named(name),
+            _ => Who::Nobody,
+        }
     }
-    let wanted = Name::parse(who).ok()?;
-    rows.values().find(|client| client.name.as_ref().is_some_and(|name| name.clashes(&wanted)))
+
+    pub(super) fn find<'a>(&self, rows: &'a HashMap<SocketAddr, Client>) -> Option<&'a Client> {
+        match self {
+            Who::Addr(addr) => rows.get(addr),
+            Who::Named(wanted) => {
+                let is_called =
+                    |client: &&Client| client.name.as_ref().is_some_and(|it| it.clashes(wanted));
+                rows.values().find(is_called)
+            }
+            Who::Nobody => None,
+        }
+    }
 }

@@ -13,8 +13,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::{DateTime, Local, SecondsFormat};
 use log::{info, warn};
+use rustix::fs::OFlags;
 
 use super::wire::Lines;
+use crate::seldom::Seldom;
 
 /// Bytes of the write buffer that are kept between batches.
 const BUFFER_BYTES_KEPT: usize = 64 << 10;
@@ -29,6 +31,8 @@ pub(crate) struct Transcript {
     stamp: Stamp,
     /// Lines lost in the trouble that goes on.
     lost: u64,
+    troubles: Seldom,
+    recoveries: Seldom,
 }
 
 /// The stamp of one second.
@@ -42,15 +46,19 @@ struct OpenFile {
     file: File,
     /// Up to here the file holds whole lines; none for what is no regular file.
     good: Option<u64>,
+    /// A part of a line stands at the end and could not be taken away.
+    torn: bool,
     identity: (u64, u64),
 }
 
 impl OpenFile {
     /// Opens or creates the file, takes its lock, and closes a torn last line off.
     fn open(path: &Path) -> io::Result<OpenFile> {
-        // Read as well, to see how the last line ends; write-only, what is no file could block.
-        let file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        // Read as well, to see how the last line ends.
+        options.read(true).append(true).create(true).mode(0o600);
+        // A pipe that nobody reads refuses then, instead of holding everybody up.
+        let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -62,7 +70,8 @@ impl OpenFile {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let metadata = file.metadata()?;
-        let mut open = OpenFile { file, good: None, identity: (metadata.dev(), metadata.ino()) };
+        let mut open =
+            OpenFile { file, good: None, torn: false, identity: (metadata.dev(), metadata.ino()) };
         if metadata.is_file() {
             open.close_off(metadata.len())?;
         }
@@ -84,13 +93,16 @@ impl OpenFile {
 
     /// Appends all of `lines`, or none of it.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.torn {
+            (&self.file).write_all(b"\n")?;
+            self.torn = false;
+        }
         let written = (&self.file).write_all(lines);
         if let Some(good) = &mut self.good {
             match &written {
                 Ok(()) => *good += lines.len() as u64,
-                // A full disk takes a part of a line; that part goes. If even this fails, the next
-                // start closes it off.
-                Err(_) => drop(self.file.set_len(*good)),
+                // A full disk takes a part of a line; that part goes, or is closed off later.
+                Err(_) => self.torn = self.file.set_len(*good).is_err(),
             }
         }
         written
@@ -99,9 +111,12 @@ impl OpenFile {
     /// Whether the path still leads to this file: it may have been rotated or removed.
     fn is_at(&mut self, path: &Path) -> bool {
         let Ok(there) = std::fs::metadata(path) else { return false };
-        // Somebody may have emptied it in place.
-        self.good = self.good.map(|good| good.min(there.len()));
-        (there.dev(), there.ino()) == self.identity
+        if (there.dev(), there.ino()) != self.identity {
+            return false;
+        }
+        // Somebody may have emptied it in place, or appended to it.
+        self.good = self.good.map(|_| there.len());
+        true
     }
 }
 
@@ -118,6 +133,8 @@ impl Transcript {
             buffer: Vec::new(),
             stamp: Stamp::default(),
             lost: 0,
+            troubles: Seldom::default(),
+            recoveries: Seldom::default(),
         })
     }
 
@@ -140,16 +157,23 @@ impl Transcript {
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         match written {
             Ok(()) => {
-                if self.lost > 0 {
-                    info!("the transcript is written again; {} lines are missing in it", self.lost);
-                    self.lost = 0;
+                let lost = std::mem::take(&mut self.lost);
+                if lost > 0
+                    && let Some(left_out) = self.recoveries.due()
+                {
+                    info!("the transcript is written again; {lost} lines are missing{left_out}");
                 }
                 0
             }
             Err(error) => {
-                if self.lost == 0 {
+                if self.lost == 0
+                    && let Some(left_out) = self.troubles.due()
+                {
                     let path = self.path.display();
-                    warn!("cannot write the transcript {path}: {error}; the talk goes on without");
+                    warn!(
+                        "cannot write the transcript {path}: {error}; the talk goes on without it\
+                         {left_out}"
+                    );
                 }
                 self.lost += count;
                 count

@@ -6,6 +6,7 @@
 //! Every wait ends at [`DEADLINE`] and fails the test then.
 
 mod client;
+mod folder;
 mod program;
 
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +18,7 @@ use chat_server::{Config, RunError, Server, StopHandle};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 pub(crate) use client::{Client, unstamped};
+pub(crate) use folder::{Folder, argument, bodies, body};
 pub(crate) use program::{CHAT_SERVER, Program, command};
 
 /// How long anything may take before the test fails: far longer than it ever should.

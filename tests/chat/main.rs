@@ -18,6 +18,18 @@ mod codecs;
 /// What a client can ask for with a slash, and what only looks like it.
 mod commands;
 
+/// History: what a newcomer is shown, the seam to live talk, `/last` and `/find`.
+mod history;
+
+/// The transcript: what stands in it, and that whatever was seen survives the server.
+mod transcript;
+
+/// Trouble with the transcript's file: full, rotated, removed, forbidden, taken.
+mod disk;
+
+/// What a transcript costs: calls of the system, time, memory.
+mod cost;
+
 /// Names: taken, refused, freed.
 mod names;
 

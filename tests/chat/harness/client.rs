@@ -41,6 +41,21 @@ impl Client {
         self
     }
 
+    /// The same client, once it has heard its own join, and the history that it was shown before.
+    #[track_caller]
+    pub(crate) fn joined_after_history(mut self) -> (Client, Vec<String>) {
+        let joined = format!("*** {} joined (", self.addr);
+        assert!(self.line().starts_with("*** welcome"), "the greeting comes first");
+        let mut history = Vec::new();
+        loop {
+            let line = self.line();
+            if line.contains(&joined) {
+                return (self, history);
+            }
+            history.push(line);
+        }
+    }
+
     #[track_caller]
     pub(crate) fn says(&mut self, line: &str) {
         let line = format!("{line}{}", self.line_end);
@@ -80,6 +95,13 @@ impl Client {
         assert!(line.ends_with(self.line_end), "a whole line, not {line:?}");
         line.truncate(line.len() - self.line_end.len());
         line
+    }
+
+    /// The next line, or nothing once the connection has ended, in whatever way.
+    pub(crate) fn line_unless_cut_off(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).ok()?;
+        line.strip_suffix(self.line_end).map(str::to_owned)
     }
 
     /// The next line is for everybody, or a private one: stamped, and then this.

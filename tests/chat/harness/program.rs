@@ -108,6 +108,14 @@ impl Program {
         Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
+    /// The most memory that it has had resident so far.
+    pub(crate) fn resident_bytes_max(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the program lives");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
+        size.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     /// Its exit status once it has ended; none within when a signal killed it.
     pub(crate) fn status(&mut self) -> Option<Option<i32>> {
         let status = self.child.try_wait().expect("a child of ours")?;
