@@ -21,7 +21,10 @@ use crate::room::history::Said;
 use crate::room::wire::WireForm;
 use crate::text::Line;
 
-/// How many lines of talk are made room for once they are posted.
+/// Lines that are posted together at the most, and
+const TALK_LINES_MAX: usize = 1024;
+
+/// how many are made room for once they are posted.
 const TALK_LINES_KEPT: usize = 16;
 
 /// One client's side of the conversation.
@@ -117,7 +120,7 @@ impl Conversation {
         Some(stranger.ending())
     }
 
-    /// Handles what arrived together, in order; gives the ending when the client asked for it, or
+    /// Handles what arrived, in order, and leaves the talk to be posted; gives the ending when the client asked for it, or
     /// somebody wants it to end.
     ///
     /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
@@ -129,7 +132,7 @@ impl Conversation {
             }
             let now = Instant::now();
             self.not_before = now + self.pace.delay(now);
-            if self.not_before >= now + BURST {
+            if self.not_before >= now + BURST || self.talk.len() >= TALK_LINES_MAX {
                 self.post();
             }
             let ending = match event {
@@ -151,8 +154,6 @@ impl Conversation {
                 return ending;
             }
         }
-        self.post();
-        self.talk.shrink_to(TALK_LINES_KEPT);
         None
     }
 
@@ -253,5 +254,6 @@ impl Conversation {
                 Talk::Act(line) => debug!("* {} {line}", self.shown),
             }
         }
+        self.talk.shrink_to(TALK_LINES_KEPT);
     }
 }

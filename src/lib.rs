@@ -24,7 +24,7 @@
 //! 1. bytes come to the `reader`; what is no chat is turned away at the `door`;
 //! 2. the `decoder` takes telnet commands out and cuts lines; it does no I/O;
 //! 3. the `conversation` reads them in the client's `encoding`, makes them harmless `text`, keeps the
-//!    client's `pace`, runs `commands` (a `name` is checked once, when it is parsed);
+//!    client's `pace` (whoever is `idle` too long goes), runs `commands` (a `name` is checked once, when it is parsed);
 //! 4. the `room`'s `inbox` takes what is said, with its `stamp`: here the order of the room is decided;
 //! 5. `room::delivery` writes each batch to `room::transcript` and `room::history`, then offers it to
 //!    every client, rendered once for each wire form in use (`room::wire`). What a socket does not take
@@ -62,6 +62,7 @@ mod conversation;
 mod decoder;
 mod door;
 mod encoding;
+mod idle;
 pub mod limits;
 mod name;
 mod pace;

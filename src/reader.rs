@@ -5,20 +5,22 @@ use std::io::{ErrorKind, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{error, info};
 
 use crate::conversation::Conversation;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Event};
 use crate::door::Stranger;
-use crate::limits::{
-    DOOR_WAIT, IDLE_WARNING, LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX,
-};
+use crate::idle::Idle;
+use crate::limits::{DOOR_WAIT, LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX};
 use crate::room::client::{Ending, Peer};
 use crate::room::{NoPlace, Room};
 use crate::seats::Seat;
 use crate::sys;
+
+/// Bytes whose lines and commands are handled at a time.
+const HEARD_BYTES: usize = 4 << 10;
 
 /// How many events are made room for once a flood is over.
 const EVENTS_KEPT: usize = 16;
@@ -83,10 +85,9 @@ pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
 
 /// Reads until the client ends, or is asked to.
 fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
-    let mut decoder = Decoder::new(room.config.line_bytes_max);
+    let mut ear = Ear { decoder: Decoder::new(room.config.line_bytes_max), events: Vec::new() };
     let mut idle = room.config.idle_timeout.map(Idle::new);
     let mut buffer = vec![0; READ_BYTES_MIN];
-    let mut events = Vec::new();
     loop {
         if let Some(idle) = &idle {
             // It fails only on a connection that is gone, and then the read tells.
@@ -96,20 +97,17 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
         if let Some(ending) = peer.dismissed() {
             return ending.clone();
         }
-        let ended = match read {
+        let ending = match read {
             Ok(0) => {
-                decoder.finish(&mut events);
-                Some(peer.ending().cloned().unwrap_or(Ending::HungUp))
+                let ending = peer.ending().cloned().unwrap_or(Ending::HungUp);
+                ear.finish(conversation).or(Some(ending))
             }
             Ok(read) => {
-                if let Some(ending) = conversation.turn_away_stranger(&buffer[..read]) {
-                    return ending;
+                if let Some(idle) = &mut idle {
+                    idle.heard();
                 }
-                decoder.feed(&buffer[..read], &mut events);
-                let together =
-                    read_on(peer, &mut buffer, read, |bytes| decoder.feed(bytes, &mut events));
-                fit(&mut buffer, together);
-                None
+                let turned_away = conversation.turn_away_stranger(&buffer[..read]);
+                turned_away.or_else(|| ear.hear_together(peer, &mut buffer, read, conversation))
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => None,
             Err(error) => match idle.as_mut().filter(|_| error.kind() == ErrorKind::WouldBlock) {
@@ -117,75 +115,63 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
                 None => Some(Ending::Broken(error.kind())),
             },
         };
-        if let Some(idle) = &mut idle
-            && !events.is_empty()
-        {
-            idle.heard();
-        }
-        conversation.notice_form(decoder.wants_crlf(), decoder.speaks_telnet());
-        if let Some(ending) = conversation.handle(events.drain(..)).or(ended) {
+        if let Some(ending) = ending {
             return ending;
         }
-        events.shrink_to(EVENTS_KEPT);
     }
 }
 
-/// How long a client has said nothing.
-struct Idle {
-    timeout: Duration,
-    since: Instant,
-    warned: bool,
+/// The way of a client's bytes to its conversation.
+struct Ear {
+    decoder: Decoder,
+    events: Vec<Event>,
 }
 
-impl Idle {
-    fn new(timeout: Duration) -> Idle {
-        Idle { timeout, since: Instant::now(), warned: false }
-    }
-
-    fn heard(&mut self) {
-        self.since = Instant::now();
-        self.warned = false;
-    }
-
-    /// How long before the end the client is warned.
-    fn warning(&self) -> Duration {
-        IDLE_WARNING.min(self.timeout / 2)
-    }
-
-    /// Until the warning, or after it until the end; never zero, which would mean for ever.
-    fn next_wait(&self) -> Duration {
-        let most = if self.warned { self.timeout } else { self.timeout - self.warning() };
-        most.saturating_sub(self.since.elapsed()).max(Duration::from_millis(1))
-    }
-
-    /// A wait is over: warns the client, or gives its ending, when it is time.
-    fn waited(&mut self, conversation: &mut Conversation) -> Option<Ending> {
-        let silent = self.since.elapsed();
-        if silent >= self.timeout {
-            let ending = Ending::Idle(self.timeout);
-            conversation.reply(&format!("you are disconnected: {ending}"));
-            return Some(ending);
+impl Ear {
+    /// Hears the `read` bytes in the buffer and what else has arrived already, which is posted
+    /// together, so that a paste is not interleaved.
+    fn hear_together(
+        &mut self,
+        peer: &Peer,
+        buffer: &mut Vec<u8>,
+        mut read: usize,
+        conversation: &mut Conversation,
+    ) -> Option<Ending> {
+        let mut together = 0;
+        loop {
+            together += read;
+            // In slices, so that a flood of tiny lines takes little memory while it is slowed.
+            for slice in buffer[..read].chunks(HEARD_BYTES) {
+                self.decoder.feed(slice, &mut self.events);
+                let ending = self.handle(conversation);
+                if ending.is_some() {
+                    return ending;
+                }
+            }
+            if read < buffer.len() || together >= TOGETHER_BYTES_MAX {
+                break;
+            }
+            // An error, or the end, shows again in the next blocking read.
+            read = sys::receive_now(&peer.stream, buffer).unwrap_or(0);
         }
-        if !self.warned && silent >= self.timeout - self.warning() {
-            self.warned = true;
-            let left = (self.timeout - silent).as_secs_f64().ceil();
-            conversation.reply(&format!("you will be disconnected in {left} s: say something"));
-        }
+        conversation.post();
+        fit(buffer, together);
+        self.events.shrink_to(EVENTS_KEPT);
         None
     }
-}
 
-/// Takes what else has arrived already, so that a paste is posted together; gives how much that
-/// makes in all.
-fn read_on(peer: &Peer, buffer: &mut [u8], mut read: usize, mut feed: impl FnMut(&[u8])) -> usize {
-    let mut together = read;
-    while read == buffer.len() && together < TOGETHER_BYTES_MAX {
-        // An error, or the end, shows again in the next blocking read.
-        read = sys::receive_now(&peer.stream, buffer).unwrap_or(0);
-        feed(&buffer[..read]);
-        together += read;
+    /// Hears what stood before the end of the stream.
+    fn finish(&mut self, conversation: &mut Conversation) -> Option<Ending> {
+        self.decoder.finish(&mut self.events);
+        let ending = self.handle(conversation);
+        conversation.post();
+        ending
     }
-    together
+
+    fn handle(&mut self, conversation: &mut Conversation) -> Option<Ending> {
+        conversation.notice_form(self.decoder.wants_crlf(), self.decoder.speaks_telnet());
+        conversation.handle(self.events.drain(..))
+    }
 }
 
 /// Makes the buffer one that would have held what arrived, so that a flood is read in few calls and
