@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use crate::limits::{
-    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, LINGER_MAX, READER_STACK_BYTES, REFUSED_MAX,
+    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, HEADROOM_BYTES, LINGER_MAX, READER_STACK_BYTES, REFUSED_MAX,
 };
 use crate::reader;
 use crate::room::Room;
@@ -40,6 +40,16 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
         acceptor.accept_one();
         acceptor.close_old();
     }
+}
+
+/// Whether there is memory for one client more and for those who are here: where a limit leaves none
+/// (`ulimit -v`), a refusal is better than a thread whose first allocation ends the process.
+fn has_headroom() -> io::Result<()> {
+    let mut headroom = Vec::<u8>::new();
+    let reserved = headroom.try_reserve_exact(HEADROOM_BYTES);
+    // Never used, it would not even be asked for.
+    std::hint::black_box(&headroom);
+    reserved.map_err(|_| ErrorKind::OutOfMemory.into())
 }
 
 struct Acceptor<'a> {
@@ -98,7 +108,10 @@ impl Acceptor<'_> {
         // Even the builder panics when a mapping is refused at the wrong moment (rust-lang/rust
         // issue 78497).
         let threads = &self.room.threads;
-        let start = std::panic::AssertUnwindSafe(|| threads.start(name, READER_STACK_BYTES, serve));
+        let start = AssertUnwindSafe(|| {
+            has_headroom()?;
+            threads.start(name, READER_STACK_BYTES, serve)
+        });
         let started = catch_unwind(start).unwrap_or_else(|_| Err(ErrorKind::OutOfMemory.into()));
         if let Err(error) = started {
             if let Some(left_out) = self.faults.due() {

@@ -65,6 +65,10 @@ pub(crate) const PROBE_MAX: Duration = Duration::from_secs(2);
 /// How often it looks.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Bytes of address space that must be free when a client is taken in: glibc sets 64 MiB of it aside
+/// for a thread that allocates, and asks the system itself for blocks of more than 32 MiB only.
+pub(crate) const HEADROOM_BYTES: usize = 80 << 20;
+
 /// Descriptors kept for everything that is no client: the listener, pipes, files, refusals.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 32;
 
