@@ -22,8 +22,8 @@ pub(crate) fn draw(table: &Table, path: &Path) -> Result<(), Box<dyn Error>> {
     let picture = SVGBackend::new(path, SIZE).into_drawing_area();
     picture.fill(&WHITE)?;
     let (left, right) = picture.split_horizontally(SIZE.0 / 2);
-    draw_chart(&left, "clients, 64 bytes a line", &table.rooms().collect::<Vec<_>>())?;
-    draw_chart(&right, "bytes a line, 100 clients", &table.lengths().collect::<Vec<_>>())?;
+    draw_chart(&left, "clients, 64 bytes a line", &table.rooms())?;
+    draw_chart(&right, "bytes a line, 100 clients", &table.lengths())?;
     picture.present()?;
     Ok(())
 }

@@ -108,15 +108,21 @@ impl Table {
     }
 
     /// The points whose lines are equally long, by clients.
-    pub(crate) fn rooms(&self) -> impl Iterator<Item = (usize, &[Cost])> {
-        let points = self.points.iter().filter(|point| point.bytes == BYTES);
-        points.map(|point| (point.clients, point.costs.as_slice()))
+    pub(crate) fn rooms(&self) -> Vec<(usize, &[Cost])> {
+        self.sized(|point| (point.bytes == BYTES).then_some(point.clients))
     }
 
     /// The points whose rooms are equally large, by bytes of a line.
-    pub(crate) fn lengths(&self) -> impl Iterator<Item = (usize, &[Cost])> {
-        let points = self.points.iter().filter(|point| point.clients == ROOM);
-        points.map(|point| (point.bytes, point.costs.as_slice()))
+    pub(crate) fn lengths(&self) -> Vec<(usize, &[Cost])> {
+        self.sized(|point| (point.clients == ROOM).then_some(point.bytes))
+    }
+
+    /// The points to which `size` gives one, the smallest first.
+    fn sized(&self, size: impl Fn(&Point) -> Option<usize>) -> Vec<(usize, &[Cost])> {
+        let sized = self.points.iter().filter_map(|point| Some((size(point)?, &*point.costs)));
+        let mut sized: Vec<_> = sized.collect();
+        sized.sort_by_key(|(size, _)| *size);
+        sized
     }
 }
 
@@ -193,9 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn rooms_and_lengths_share_the_point_where_they_meet() {
-        let table = Table { points: vec![point(10, 64), point(ROOM, BYTES), point(ROOM, 512)] };
-        assert_eq!(table.rooms().map(|(clients, _)| clients).collect::<Vec<_>>(), [10, 100]);
-        assert_eq!(table.lengths().map(|(bytes, _)| bytes).collect::<Vec<_>>(), [64, 512]);
+    fn rooms_and_lengths_share_the_point_where_they_meet_and_are_in_order() {
+        let points = vec![point(10, 64), point(ROOM, BYTES), point(ROOM, 16), point(ROOM, 512)];
+        let table = Table { points };
+        let sizes = |points: Vec<(usize, &[Cost])>| {
+            points.into_iter().map(|(size, _)| size).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(table.rooms()), [10, 100]);
+        assert_eq!(sizes(table.lengths()), [16, 64, 512]);
     }
 }
