@@ -42,9 +42,13 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
     }
 }
 
-/// Whether there is memory for one client more and for those who are here: where a limit leaves none
-/// (`ulimit -v`), a refusal is better than a thread whose first allocation ends the process.
+/// Whether there is memory for one client more and for those who are here. Where a limit of the
+/// address space (`ulimit -v`) leaves none, a refusal is better than a thread whose first allocation
+/// ends the process. Without such a limit there is nothing to be asked, which takes time.
 fn has_headroom() -> io::Result<()> {
+    if !sys::address_space_is_limited() {
+        return Ok(());
+    }
     let mut headroom = Vec::<u8>::new();
     let reserved = headroom.try_reserve_exact(HEADROOM_BYTES);
     // Never used, it would not even be asked for.

@@ -44,7 +44,7 @@ pub(crate) const IDLE_WARNING: Duration = Duration::from_secs(60);
 
 /// How long a newcomer's first bytes are waited for before it is greeted, so that what speaks first
 /// and is no chat (a web browser, a TLS client, a port scanner) never enters the room.
-pub(crate) const DOOR_WAIT: Duration = Duration::from_millis(10);
+pub(crate) const DOOR_WAIT: Duration = Duration::from_millis(3);
 
 /// A connection that has been silent for so long is asked, by TCP, whether its peer still lives.
 pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);

@@ -73,6 +73,11 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
+/// Whether this process may only map so much memory.
+pub(crate) fn address_space_is_limited() -> bool {
+    getrlimit(Resource::As).current.is_some()
+}
+
 /// Waits until something has arrived, or the end, or a fault. False when the time is over.
 ///
 /// *Blocking*: up to `timeout`.
