@@ -105,7 +105,6 @@ impl Acceptor<'_> {
             Ok(seat) => seat,
             Err(full) => return self.refuse(peer, &full.to_string()),
         };
-        info!("{} connected", peer.addr);
         let name = reader::thread_name(peer.addr);
         let (room, served) = (Arc::clone(self.room), Arc::clone(&peer));
         let serve = move || reader::serve(&room, &served, seat);
@@ -117,11 +116,13 @@ impl Acceptor<'_> {
             threads.start(name, READER_STACK_BYTES, serve)
         });
         let started = catch_unwind(start).unwrap_or_else(|_| Err(ErrorKind::OutOfMemory.into()));
-        if let Err(error) = started {
+        if let Err(error) = &started {
             if let Some(left_out) = self.faults.due() {
                 warn!("cannot start a thread for a client: {error}{left_out}");
             }
             self.refuse(peer, "the server cannot take anybody more; try again later");
+        } else {
+            info!("{} connected", peer.addr);
         }
     }
 

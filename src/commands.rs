@@ -54,6 +54,13 @@ const COMMANDS: &[Command] = &[
         run: encoding,
     },
     Command { names: &["quit"], arguments: "", help: "leaves; so does quit", run: quit },
+    #[cfg(test)]
+    Command {
+        names: &["panic"],
+        arguments: "",
+        help: "a fault of ours",
+        run: |_, _| panic!("ours"),
+    },
 ];
 
 /// Runs one command line, given without its slash; gives the ending when the client leaves by it.

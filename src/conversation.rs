@@ -38,7 +38,7 @@ pub(crate) struct Conversation {
     pace: Pace,
     /// When what was said last may be posted at the earliest.
     not_before: Instant,
-    /// Whether its first bytes were looked at.
+    /// Whether it has said a line.
     begun: bool,
     /// Talk that arrived together and is posted together.
     talk: Vec<Talk>,
@@ -111,13 +111,13 @@ impl Conversation {
         }
     }
 
-    /// The ending of a client of which the very first bytes are no chat; it was answered.
-    pub(crate) fn turn_away_stranger(&mut self, first: &[u8]) -> Option<Ending> {
-        let begun = std::mem::replace(&mut self.begun, true);
-        let stranger = Stranger::of_bytes(first).filter(|_| !begun)?;
+    /// Answers who speaks another protocol, and gives its ending.
+    ///
+    /// *Blocking*: while the inbox is full.
+    pub(crate) fn turn_away(&self, stranger: Stranger) -> Ending {
         let answer = stranger.answer(local_addr(&self.peer)).into_bytes();
         self.room.inbox.append(|room| room.answer(self.peer.addr, answer));
-        Some(stranger.ending())
+        stranger.ending()
     }
 
     /// Handles what arrived, in order, and leaves the talk to be posted; gives the ending when the client asked for it, or
@@ -162,6 +162,12 @@ impl Conversation {
         self.write_in(WireForm { encoding: self.script.encoding(), ..self.form });
         let line = line?;
         let text = line.as_str();
+        // A request that comes in pieces is known only when its line is whole.
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(stranger) = Stranger::of_line(text)
+        {
+            return Some(self.turn_away(stranger));
+        }
         if text.trim() == "quit" {
             return Some(Ending::Quit);
         }

@@ -25,12 +25,22 @@ impl Stranger {
             return Some(Stranger::Tls);
         }
         let line = first.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
-        let whole = line.len() < first.len();
-        let (method, rest) = str::from_utf8(line).ok()?.split_once(' ')?;
-        let (target, version) = rest.rsplit_once(' ').unwrap_or((rest, ""));
+        let text = str::from_utf8(line).ok()?;
+        if line.len() < first.len() {
+            return Stranger::of_line(text);
+        }
         // A target can be longer than what has arrived; then its beginning must do.
-        let is_request = version.starts_with("HTTP/") || (!whole && target.starts_with('/'));
-        (is_request && HTTP_METHODS.contains(&method)).then_some(Stranger::Http)
+        let (method, target) = text.split_once(' ')?;
+        let is_request = HTTP_METHODS.contains(&method) && target.starts_with('/');
+        is_request.then_some(Stranger::Http)
+    }
+
+    /// Who begins with this line, if it is no chat.
+    pub(crate) fn of_line(line: &str) -> Option<Stranger> {
+        let (method, rest) = line.split_once(' ')?;
+        let (_, version) = rest.rsplit_once(' ')?;
+        let is_request = HTTP_METHODS.contains(&method) && version.starts_with("HTTP/");
+        is_request.then_some(Stranger::Http)
     }
 
     /// What to send before closing: how to connect to `addr`.
@@ -69,7 +79,7 @@ mod tests {
             (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], Some(Stranger::Http)),
             (b"POST /a b HTTP/1.0\n", Some(Stranger::Http)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Stranger::Http)),
-            (b"OPTIONS * HTTP/1.1", Some(Stranger::Http)),
+            (b"OPTIONS * HTTP/1.1\n", Some(Stranger::Http)),
             (b"\x16\x03\x01\x02\x00\x01", Some(Stranger::Tls)),
             (b"\x16", Some(Stranger::Tls)),
             (b"GET /a-target-that-goes-on-and-on", Some(Stranger::Http)),

@@ -122,7 +122,7 @@ pub(crate) const HISTORY_BYTES_MAX: usize = 16 << 20;
 pub(crate) const REPLAY_LINES_MAX: usize = 10_000;
 
 /// and about how many bytes of them.
-pub(crate) const REPLAY_BYTES_MAX: usize = 1 << 20;
+pub(crate) const REPLAY_BYTES_MAX: usize = 4 << 20;
 
 /// Lines that `/last` shows unless it is told how many.
 pub(crate) const LAST_LINES: usize = 20;

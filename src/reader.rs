@@ -88,6 +88,7 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
     let mut ear = Ear { decoder: Decoder::new(room.config.line_bytes_max), events: Vec::new() };
     let mut idle = room.config.idle_timeout.map(Idle::new);
     let mut buffer = vec![0; READ_BYTES_MIN];
+    let mut begun = false;
     loop {
         if let Some(idle) = &idle {
             // It fails only on a connection that is gone, and then the read tells.
@@ -106,8 +107,11 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
                 if let Some(idle) = &mut idle {
                     idle.heard();
                 }
-                let turned_away = conversation.turn_away_stranger(&buffer[..read]);
-                turned_away.or_else(|| ear.hear_together(peer, &mut buffer, read, conversation))
+                let first = !std::mem::replace(&mut begun, true);
+                match Stranger::of_bytes(&buffer[..read]).filter(|_| first) {
+                    Some(stranger) => Some(conversation.turn_away(stranger)),
+                    None => ear.hear_together(peer, &mut buffer, read, conversation),
+                }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => None,
             Err(error) => match idle.as_mut().filter(|_| error.kind() == ErrorKind::WouldBlock) {
@@ -217,4 +221,48 @@ fn close(mut stream: &TcpStream) {
 /// The name of a client's thread.
 pub(crate) fn thread_name(addr: SocketAddr) -> String {
     format!("client {addr}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Config, Server};
+
+    /// Reads lines up to one that holds `text`; gives it, or nothing when the stream ends first.
+    fn hear(client: &mut BufReader<TcpStream>, text: &str) -> Option<String> {
+        client.lines().map_while(Result::ok).find(|line| line.contains(text))
+    }
+
+    #[test]
+    fn a_fault_in_the_thread_of_one_client_ends_that_client_only() {
+        let config = Config { addr: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
+        let server = Server::bind(config).unwrap();
+        let (addr, stop, room) = (server.local_addr(), server.stop_handle(), server.room());
+        let running = std::thread::spawn(|| server.run());
+        let join = |name: &str| {
+            let mut client = BufReader::new(TcpStream::connect(addr).unwrap());
+            client.get_ref().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            writeln!(client.get_mut(), "/name {name}").unwrap();
+            hear(&mut client, &format!("is now {name}")).unwrap();
+            client
+        };
+        let mut alice = join("alice");
+        for _ in 0..3 {
+            let mut bob = join("bob");
+            writeln!(bob.get_mut(), "last words\n/panic\nnever said").unwrap();
+            assert!(hear(&mut bob, "never said").is_none(), "its stream ends");
+            let left = hear(&mut alice, "bob left").unwrap();
+            assert!(left.ends_with("bob left: a fault of the server (1 here)"), "{left}");
+        }
+        writeln!(alice.get_mut(), "still here").unwrap();
+        hear(&mut alice, "alice: still here").unwrap();
+        assert_eq!(room.clients().len(), 1);
+        stop.stop();
+        running.join().unwrap().unwrap();
+        assert!(hear(&mut alice, "goodbye").is_some());
+    }
 }

@@ -140,6 +140,18 @@ struct Slice {
     own: bool,
 }
 
+impl Slice {
+    /// Some of a batch. A part is copied, for what is shared is kept as a whole: a few bytes that wait
+    /// must not cost the memory of a batch.
+    fn of(shared: Arc<[u8]>, range: Range<usize>) -> Slice {
+        if range.len() == shared.len() {
+            return Slice { shared, range, own: false };
+        }
+        let copied = Arc::from(&shared[range.clone()]);
+        Slice { shared: copied, range: 0..range.len(), own: false }
+    }
+}
+
 impl Backlog {
     /// Bytes that wait, each slice counted with [`SLICE_BYTES`] more.
     pub(crate) fn bytes(&self) -> usize {
@@ -235,7 +247,7 @@ impl Client {
         let gap = self.backlog.missed > 0;
         let space = if gap { 0 } else { backlog_bytes_max.saturating_sub(waiting) };
         let Rest { shared, range, missed } = piece.rest(sent, space);
-        self.backlog.push(Slice { shared, range, own: false });
+        self.backlog.push(Slice::of(shared, range));
         missed
     }
 

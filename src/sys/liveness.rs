@@ -16,22 +16,21 @@ pub(crate) enum Liveness {
     Dead,
 }
 
-/// Retransmissions in a row without an acknowledgement that a living peer on a working network
-/// does not come to.
-const RETRANSMISSIONS_DEAD: u64 = 2;
+/// Retransmissions, or probes of a closed window or of a silent peer, in a row without an
+/// acknowledgement, that a living peer on a working network does not come to.
+const UNANSWERED_DEAD: u64 = 2;
 
 /// What TCP knows of the peer at `remote`, connected to `local`.
 pub(crate) fn liveness(local: SocketAddr, remote: SocketAddr) -> Liveness {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(File::open);
-    if tables.iter().all(Result::is_err) {
-        return Liveness::Unknown;
-    }
-    let mut found = Liveness::Dead;
-    for table in tables.into_iter().flatten() {
-        match find(BufReader::new(table), local, remote) {
+    let mut found = Liveness::Unknown;
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let read = File::open(table).and_then(|it| find(BufReader::new(it), local, remote));
+        match read {
             Ok(Some(liveness)) => return liveness,
-            Ok(None) => {}
-            Err(_) => found = Liveness::Unknown,
+            Ok(None) => found = Liveness::Dead,
+            // A system without IPv6 has no table of it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return Liveness::Unknown,
         }
     }
     found
@@ -44,16 +43,19 @@ fn find(
 ) -> io::Result<Option<Liveness>> {
     for line in table.lines().skip(1) {
         let line = line?;
-        // sl local remote state sent:received timer:when retransmissions
-        let fields: Vec<&str> = line.split_ascii_whitespace().take(7).collect();
-        let [_, here, there, _, queues, _, retransmissions] = fields[..] else { continue };
+        // sl local remote state sent:received timer:when retransmissions uid probes
+        let fields: Vec<&str> = line.split_ascii_whitespace().take(9).collect();
+        let [_, here, there, _, queues, _, retransmissions, _, probes] = fields[..] else {
+            continue;
+        };
         if address(here) != Some(local) || address(there) != Some(remote) {
             continue;
         }
         let unacknowledged = queues.split_once(':').and_then(|(sent, _)| hex(sent));
-        return Ok(Some(match (unacknowledged, hex(retransmissions)) {
-            (Some(0), _) => Liveness::Alive,
-            (_, Some(RETRANSMISSIONS_DEAD..)) => Liveness::Dead,
+        return Ok(Some(match (probes.parse(), unacknowledged, hex(retransmissions)) {
+            (Ok(UNANSWERED_DEAD..), _, _) => Liveness::Dead,
+            (_, Some(0), _) => Liveness::Alive,
+            (_, _, Some(UNANSWERED_DEAD..)) => Liveness::Dead,
             _ => Liveness::Unknown,
         }));
     }
@@ -87,13 +89,13 @@ mod tests {
 
     use super::*;
 
-    fn state(queues: &str, retransmissions: &str) -> Liveness {
+    fn state(queues: &str, retransmissions: &str, probes: u64) -> Liveness {
         let ip = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
         let (here, there) = (ip([127, 0, 0, 1]), ip([192, 0, 2, 7]));
         let table = format!(
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n   \
-             0: {there}:CC4A {here}:270F 01 00000000:00000000 00:00000000 00000000     0\n   \
-             1: {here}:270F {there}:CC4A 01 {queues} 01:00000019 {retransmissions}     0\n"
+             0: {there}:CC4A {here}:270F 01 00000000:00000000 00:00000000 00000000     0        0\n   \
+             1: {here}:270F {there}:CC4A 01 {queues} 01:00000019 {retransmissions}     0 {probes:8}\n"
         );
         let (local, remote) = ("127.0.0.1:9999", "192.0.2.7:52298");
         find(table.as_bytes(), local.parse().unwrap(), remote.parse().unwrap()).unwrap().unwrap()
@@ -101,11 +103,14 @@ mod tests {
 
     #[test]
     fn a_peer_is_dead_when_retransmissions_go_unacknowledged() {
-        assert_eq!(state("00000000:00000000", "00000000"), Liveness::Alive);
-        assert_eq!(state("00000000:00000000", "00000002"), Liveness::Alive);
-        assert_eq!(state("00000040:00000000", "00000000"), Liveness::Unknown);
-        assert_eq!(state("00000040:00000000", "00000001"), Liveness::Unknown);
-        assert_eq!(state("00000040:00000000", "00000002"), Liveness::Dead);
+        assert_eq!(state("00000000:00000000", "00000000", 0), Liveness::Alive);
+        assert_eq!(state("00000000:00000000", "00000002", 0), Liveness::Alive);
+        assert_eq!(state("00000040:00000000", "00000000", 0), Liveness::Unknown);
+        assert_eq!(state("00000040:00000000", "00000001", 0), Liveness::Unknown);
+        assert_eq!(state("00000040:00000000", "00000002", 0), Liveness::Dead);
+        assert_eq!(state("00000040:00000000", "00000000", 1), Liveness::Unknown);
+        assert_eq!(state("00000040:00000000", "00000000", 2), Liveness::Dead);
+        assert_eq!(state("00000000:00000000", "00000000", 2), Liveness::Dead);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The console in a pipe: its commands, and whatever else may stand at stdin and stdout.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -234,4 +234,59 @@ fn a_stdout_that_is_closed_or_not_read_holds_nothing_up() {
         assert_eq!(program.exits().0, Some(0));
         drop(reader);
     }
+}
+
+/// The server with a stderr that nobody reads once it has said where it listens.
+fn with_an_unread_log(command: &mut std::process::Command) -> (Program, BufReader<PipeReader>) {
+    let (log, writer) = std::io::pipe().expect("a pipe");
+    let program = Program::spawn(command.stderr(writer));
+    let mut log = BufReader::new(log);
+    let mut line = String::new();
+    while !line.contains("listening on ") {
+        line.clear();
+        assert!(log.read_line(&mut line).is_ok_and(|read| read > 0), "it listens");
+    }
+    (program.listening_as(&line), log)
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up_and_says_later_what_was_dropped() {
+    let mut command = command(CHAT_SERVER, &["--port", "0", "--rate", "0"]);
+    let (mut program, log) = with_an_unread_log(command.env("RUST_LOG", "debug"));
+    drop(command); // With it the test's own end for writing.
+    let [mut alice, mut bob] = program.people(["alice", "bob"]);
+    // What people say is logged at debug: more than the pipe holds and may wait.
+    let line = "x".repeat(4000);
+    for _ in 0..1200 {
+        alice.says(&line);
+        alice.hears_until_end_of("xxx");
+        bob.hears_until_end_of("xxx");
+    }
+    program.types("stats");
+    program.prints("uptime");
+    let dropped = log.lines().map_while(Result::ok).find(|line| line.contains(" dropped: "));
+    let dropped = dropped.expect("what was dropped is said");
+    assert!(dropped.contains("pieces of log output"), "{dropped}");
+    assert!(!dropped.contains(" 0 pieces"), "{dropped}");
+    program.types("exit");
+    assert_eq!(program.exits().0, Some(0));
+}
+
+#[test]
+fn a_thousand_come_and_go_while_nobody_reads_stdout_or_stderr() {
+    let (stdout, writer) = std::io::pipe().unwrap();
+    let mut command = command(CHAT_SERVER, &["--port", "0"]);
+    let (mut program, log) = with_an_unread_log(command.stdout(writer));
+    drop(command); // With it the test's own ends for writing.
+    program.types("watch on");
+    for _ in 0..10 {
+        program.crowd(100);
+    }
+    let mut alice = program.client();
+    alice.says("fence");
+    alice.hears_until(&format!("{}: fence", alice.addr()));
+    program.types("exit");
+    alice.hears_until("*** the server stops; goodbye");
+    assert_eq!(program.exits().0, Some(0));
+    drop((stdout, log));
 }

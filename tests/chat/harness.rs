@@ -39,12 +39,26 @@ pub(crate) trait Venue {
 
     /// A connection of which the receive buffer is small, so that it is soon full when nobody reads.
     fn connect_narrow(&self) -> Client {
+        self.connect_receiving(RECEIVE_BYTES_MIN)
+    }
+
+    /// A connection of which the receive buffer holds about so many bytes.
+    fn connect_receiving(&self, bytes: usize) -> Client {
         let family = match self.addr() {
             SocketAddr::V4(_) => AddressFamily::INET,
             SocketAddr::V6(_) => AddressFamily::INET6,
         };
         let socket = rustix::net::socket(family, SocketType::STREAM, None).expect("a socket");
-        sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BYTES_MIN).expect("a small buffer");
+        sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a buffer");
+        rustix::net::connect(&socket, &self.addr()).expect("the server listens");
+        Client::new(TcpStream::from(socket))
+    }
+
+    /// A connection from another of this machine's addresses, as if from another host.
+    fn connect_from(&self, host: [u8; 4]) -> Client {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let socket = socket.expect("a socket");
+        rustix::net::bind(&socket, &SocketAddr::from((host, 0))).expect("an address of ours");
         rustix::net::connect(&socket, &self.addr()).expect("the server listens");
         Client::new(TcpStream::from(socket))
     }

@@ -36,6 +36,24 @@ mod names;
 /// Peers that vanish, stop reading, or come in crowds.
 mod peers;
 
+/// Too many: clients, clients from one host, and what the system itself has no more of.
+mod crowds;
+
+/// Those who talk too much: slowed, never cut, and no burden to others.
+mod flood;
+
+/// Who says nothing for too long.
+mod idle;
+
+/// What is no chat: web browsers, TLS clients, port scanners.
+mod strangers;
+
+/// Peers that vanish without a word, in a network of their own.
+mod vanished;
+
+/// Slow readers: kept as long as they take anything, and told what they missed.
+mod slow;
+
 /// The stop: everybody is told, nobody holds it up, the port is free at once.
 mod stop;
 
@@ -47,3 +65,6 @@ mod console;
 
 /// Real clients: nc, ncat and telnet.
 mod clients;
+
+/// Everything at once, at random, for a minute.
+mod soak;

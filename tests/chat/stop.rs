@@ -121,3 +121,33 @@ fn a_server_that_is_stopped_before_it_runs_ends_at_once() {
     stop.stop();
     server.run().unwrap();
 }
+
+#[test]
+fn exit_ends_the_program_in_time_whatever_its_clients_do() {
+    let mut program = Program::start(&["--rate", "0"]);
+    let addr = program.addr();
+    let started = Instant::now();
+    // Each is stuck soon, with a full backlog.
+    let _stuck: Vec<Client> = (0..10).map(|_| program.connect_narrow()).collect();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let mut talker = program.client();
+            let paste = format!("{}\n", "x".repeat(4000)).repeat(50);
+            scope.spawn(move || {
+                while started.elapsed() < DEADLINE && talker.tries_to_send(paste.as_bytes()) {}
+            });
+        }
+        scope.spawn(|| while started.elapsed() < DEADLINE && TcpStream::connect(addr).is_ok() {});
+        scope.spawn(|| while started.elapsed() < DEADLINE && TcpStream::connect(addr).is_ok() {});
+        wait_until("all are stuck", || {
+            program.types("stats");
+            !program.prints("skipped lines").ends_with(" 0")
+        });
+        let asked = Instant::now();
+        program.types("exit");
+        wait_until("the program ends", || program.status().is_some());
+        let took = asked.elapsed();
+        assert_eq!(program.status(), Some(Some(0)));
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    });
+}

@@ -28,6 +28,11 @@ impl Client {
         Client { stream: BufReader::new(stream), addr, line_end: "\n", encoding: UTF_8 }
     }
 
+    /// The same connection once more, so that one thread can say while another one hears.
+    pub(crate) fn another_end(&self) -> Client {
+        Client::new(self.stream.get_ref().try_clone().expect("a descriptor"))
+    }
+
     /// What the server calls it until it has a name.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::{DEADLINE, Venue, wait_until};
 
@@ -49,6 +49,14 @@ impl Program {
         Program::spawn(command(CHAT_SERVER, arguments).args(["--port", "0"])).listening()
     }
 
+    /// The server on a free port under the shell's `limit`, such as `ulimit -n 64`, once it listens.
+    #[track_caller]
+    pub(crate) fn start_under(limit: &str, arguments: &[&str]) -> Program {
+        let script = format!("{limit}; exec \"$0\" --port 0 \"$@\"");
+        let mut command = command("sh", &["-c", &script, CHAT_SERVER]);
+        Program::spawn(command.args(arguments)).listening()
+    }
+
     pub(crate) fn spawn(command: &mut Command) -> Program {
         let mut child = command.spawn().expect("the program starts");
         let stdin = child.stdin.take();
@@ -60,7 +68,13 @@ impl Program {
     #[track_caller]
     pub(crate) fn listening(mut self) -> Program {
         let line = self.logs("listening on ");
-        let (_, addr) = line.rsplit_once(' ').expect("words");
+        self.listening_as(&line)
+    }
+
+    /// The same server, which listens where this line of it says.
+    #[track_caller]
+    pub(crate) fn listening_as(mut self, line: &str) -> Program {
+        let (_, addr) = line.trim_end().rsplit_once(' ').expect("words");
         let mut addr: SocketAddr = addr.parse().expect("an address");
         if addr.ip().is_unspecified() {
             addr.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -94,9 +108,48 @@ impl Program {
         find(&self.stderr, text).1
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub(crate) fn is_sent(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("the program lives");
+        rustix::process::kill_process(self.pid(), signal).expect("the program lives");
+    }
+
+    /// The lines of its stderr that have come and were not waited for yet.
+    pub(crate) fn logged(&self) -> Vec<String> {
+        self.stderr.try_iter().collect()
+    }
+
+    /// May have so many of this from now on, or as many as its hard limit allows.
+    pub(crate) fn is_limited(&self, resource: Resource, current: Option<u64>) {
+        let maximum = getrlimit(resource).maximum;
+        let limit = Rlimit { current: current.or(maximum), maximum };
+        prlimit(Some(self.pid()), resource, limit).expect("a process of ours");
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("the program lives").count()
+    }
+
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        self.number_of("Threads:")
+    }
+
+    /// How much of its memory is resident.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        self.number_of("VmRSS:") << 10
+    }
+
+    /// A number of proc_pid_status(5).
+    fn number_of(&self, field: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the program lives");
+        let number = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
+        number.split_whitespace().next().and_then(|it| it.parse().ok()).expect("a number")
     }
 
     /// The processor time that it has used so far.
