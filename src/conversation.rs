@@ -120,8 +120,8 @@ impl Conversation {
         stranger.ending()
     }
 
-    /// Handles what arrived, in order, and leaves the talk to be posted; gives the ending when the client asked for it, or
-    /// somebody wants it to end.
+    /// Handles what arrived, in order, and leaves the talk to be posted; gives the ending when the
+    /// client asked for it, or somebody wants it to end.
     ///
     /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
     pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {

@@ -83,10 +83,12 @@ impl Delivery<'_> {
             self.offer_aside(&mut rows, &mut batch.lines, number, aside);
         }
         let count = batch.lines.len();
-        for client in rows.values_mut() {
-            self.catch_up(client, &mut batch.lines, count);
-            if let Standing::Here { next } = &mut client.standing {
-                *next = 0;
+        if count > 0 {
+            for client in rows.values_mut() {
+                self.catch_up(client, &mut batch.lines, count);
+                if let Standing::Here { next } = &mut client.standing {
+                    *next = 0;
+                }
             }
         }
         // A fair unlock hands the table to whoever waits for it. A plain one would let this thread,
