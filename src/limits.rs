@@ -62,8 +62,9 @@ pub(crate) const USER_TIMEOUT_BEYOND_STALL: Duration = Duration::from_secs(30);
 /// still lives. A dead one is found after two retransmissions that nobody acknowledges.
 pub(crate) const PROBE_MAX: Duration = Duration::from_secs(2);
 
-/// How often it looks.
-pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+/// When it looks for the second time; each further look waits twice as long. A living peer is found
+/// out within a round trip, a dead one takes longer.
+pub(crate) const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
 /// Bytes of address space that must be free when a client is taken in: glibc sets 64 MiB of it aside
 /// for a thread that allocates, and asks the system itself for blocks of more than 32 MiB only.

@@ -269,7 +269,7 @@ fn client_shows_an_endless_line_in_pieces() {
 
 #[test]
 fn client_leaves_with_status_0_after_quit_although_stdin_goes_on() {
-    for quit in ["quit\n", "/quit\n"] {
+    for quit in ["quit\n", " quit \n", "/quit\n", "/QUIT now\n"] {
         let (mut client, mut server) = client_with_server(&[], UTF_8);
         client.type_bytes(quit.as_bytes());
         assert_eq!(server.line(), quit);

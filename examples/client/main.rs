@@ -71,7 +71,8 @@ fn complain(fault: &str) {
 
 /// Whether a line makes the server end the connection, so that its end is no loss.
 fn is_quit(line: &str) -> bool {
-    matches!(line.trim_end(), "quit" | "/quit")
+    let word = line.split(char::is_whitespace).next().unwrap_or_default();
+    line.trim() == "quit" || word.eq_ignore_ascii_case("/quit")
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {

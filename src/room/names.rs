@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Room;
 use super::client::{Client, Ending};
-use crate::limits::{PROBE_INTERVAL, PROBE_MAX};
+use crate::limits::{PROBE_INTERVAL_MIN, PROBE_MAX};
 use crate::name::Name;
 use crate::sys::{self, Liveness};
 use crate::text::clean;
@@ -75,12 +75,14 @@ impl Room {
         let Ok(local) = peer.stream.local_addr().map(sys::canonical) else { return false };
         // What was said since it died is on the way to it: the newcomer's own join, or in a large
         // room, where that is not announced, the talk.
+        let mut interval = PROBE_INTERVAL_MIN;
         loop {
             match sys::liveness(local, peer.addr) {
                 Liveness::Dead => break,
-                Liveness::Unknown if Instant::now() < deadline => thread::sleep(PROBE_INTERVAL),
+                Liveness::Unknown if Instant::now() < deadline => thread::sleep(interval),
                 Liveness::Unknown | Liveness::Alive => return false,
             }
+            interval *= 2;
         }
         let mut rows = self.table.lock();
         while let Some(client) = rows.get_mut(&peer.addr).filter(|it| Arc::ptr_eq(&it.peer, &peer))

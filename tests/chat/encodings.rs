@@ -38,6 +38,9 @@ fn a_gbk_telnet_and_a_utf8_nc_read_each_other_without_setting_anything() {
     nc.says("再见");
     let heard = nc.line();
     receives_line(&mut telnet, &heard, "再见", b"\xD4\xD9\xBC\xFB\r\n");
+    nc.says("😀");
+    let heard = nc.line();
+    receives_line(&mut telnet, &heard, "😀", b"\x94\x39\xFC\x36\r\n");
     telnet.says("/me 走了");
     for person in [&mut nc, &mut telnet] {
         person.hears("* telnet 走了");
