@@ -97,7 +97,7 @@ pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
 /// Refused connections that are held open for [`LINGER_MAX`], so that they can read why. Beyond it
 /// the oldest is closed at once.
-pub(crate) const REFUSED_MAX: usize = 16;
+pub(crate) const REFUSED_MAX: usize = 8;
 
 /// How long a closing connection may go on sending before it is closed for good. Closing with
 /// unread input would reset it, and the peer might lose the last line.
@@ -139,5 +139,6 @@ pub(crate) const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 const _: () = {
     assert!(READ_BYTES_MIN <= READ_BYTES_MAX && READ_BYTES_MAX <= TOGETHER_BYTES_MAX);
     assert!(TOGETHER_BYTES_MAX <= INBOX_BYTES_MAX);
-    assert!(REFUSED_MAX as u64 + 16 <= DESCRIPTORS_RESERVED);
+    // Standard streams, listener, pipes and files, and the console's, make up to 24.
+    assert!(REFUSED_MAX as u64 + 24 <= DESCRIPTORS_RESERVED);
 };
