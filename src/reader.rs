@@ -25,8 +25,8 @@ const HEARD_BYTES: usize = 4 << 10;
 /// How many events are made room for once a flood is over.
 const EVENTS_KEPT: usize = 16;
 
-/// Bytes that are looked at to tell a stranger. Like every
-/// buffer here it is on the heap: a page of stack that was used once is kept as long as the thread.
+/// Bytes that are looked at to tell a stranger. Like every buffer here they are on the heap: a page of
+/// stack that was used once is kept as long as the thread.
 const FIRST_BYTES: usize = 512;
 
 /// Serves one connection from its first byte to its close.
