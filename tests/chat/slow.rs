@@ -103,7 +103,8 @@ fn a_slow_client_hears_whole_lines_and_is_told_in_their_place_how_many_it_missed
         let room = narrow_room();
         let [alice] = room.people(["alice"]);
         let mut talk = Talk::of(alice);
-        let mut slow = room.connect_narrow();
+        // Its own line end is known, and used for what it hears, from its first line on.
+        let mut slow = room.connect_narrow().joined();
         slow.line_end = line_end;
         slow.says("quiet");
         slow.hears_until_end_of(": quiet");
