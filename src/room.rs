@@ -162,8 +162,8 @@ impl Room {
         let client = asked.find(&rows).ok_or_else(|| NoSuchClient::new(who))?;
         let peer = Arc::clone(&client.peer);
         let ending = Ending::Kicked(reason);
-        self.inbox.append_at_once(|room| room.tell(peer.addr, format!("*** you were {ending}\n")));
-        drop(rows);
+        let farewell = format!("*** you were {ending}\n");
+        self.inbox.append_under(rows, |room| room.tell(peer.addr, farewell));
         peer.end(ending);
         Ok(peer.addr)
     }
@@ -251,7 +251,7 @@ impl Room {
             return Err(NoPlace::Stopping);
         }
         rows.insert(peer.addr, client);
-        self.inbox.append_at_once(|room| room.join(peer.addr));
+        self.inbox.append_under(rows, |room| room.join(peer.addr));
         Ok(done)
     }
 
@@ -286,12 +286,12 @@ impl Room {
     /// *Locks*: the table, then the inbox.
     pub(crate) fn stop(&self) {
         let rows = self.table.lock();
-        let first = self.stopping.set(Instant::now()).is_ok();
-        if first {
-            self.inbox.append_at_once(|room| room.notice("the server stops; goodbye"));
-        }
         let peers: Vec<Arc<Peer>> = rows.values().map(|client| Arc::clone(&client.peer)).collect();
-        drop(rows);
+        if self.stopping.set(Instant::now()).is_ok() {
+            self.inbox.append_under(rows, |room| room.notice("the server stops; goodbye"));
+        } else {
+            drop(rows);
+        }
         for peer in peers {
             peer.end(Ending::Stopped);
         }

@@ -194,14 +194,26 @@ impl Inbox {
     /// *Blocking*: while the inbox is full, which ends with the delivery thread's next round.
     /// *Locks*: the inbox; hold no other.
     pub(crate) fn append<T>(&self, write: impl FnOnce(&mut Gathering) -> T) -> T {
-        self.write(self.space(), write)
+        self.write(self.space(), (), write)
     }
 
-    /// Like [`Inbox::append`], but goes beyond a full inbox instead of waiting: for those who hold
-    /// the table's lock (the one order in which both are held). Whoever can do so often waits for
-    /// space before taking that lock.
+    /// Like [`Inbox::append`], but goes beyond a full inbox instead of waiting.
+    ///
+    /// *Locks*: the inbox; hold no other.
     pub(crate) fn append_at_once<T>(&self, write: impl FnOnce(&mut Gathering) -> T) -> T {
-        self.write(self.gathering.lock(), write)
+        self.write(self.gathering.lock(), (), write)
+    }
+
+    /// Like [`Inbox::append_at_once`], for what must agree with the table, whose lock is let go of.
+    /// Whoever can do so often waits for space before taking it.
+    ///
+    /// *Locks*: the inbox, while the table is held: the one order in which both are.
+    pub(crate) fn append_under<R, T>(
+        &self,
+        table: MutexGuard<'_, R>,
+        write: impl FnOnce(&mut Gathering) -> T,
+    ) -> T {
+        self.write(self.gathering.lock(), table, write)
     }
 
     /// *Blocking*: while the inbox is full. *Locks*: the inbox; hold no other.
@@ -218,9 +230,12 @@ impl Inbox {
         gathering
     }
 
-    fn write<T>(
+    /// Writes, then lets go of the inbox and of what else is `held`, and wakes the delivery thread,
+    /// which would only run into those locks before.
+    fn write<H, T>(
         &self,
         mut gathering: MutexGuard<'_, Gathering>,
+        held: H,
         write: impl FnOnce(&mut Gathering) -> T,
     ) -> T {
         let written = write(&mut gathering);
@@ -229,6 +244,7 @@ impl Inbox {
         }
         let wake = std::mem::take(&mut gathering.asleep);
         drop(gathering);
+        drop(held);
         if wake {
             self.waker.wake();
         }

@@ -54,7 +54,7 @@ impl Room {
         };
         client.name = Some(name.clone());
         let notice = format!("{shown} is now {}", name.as_str());
-        self.inbox.append_at_once(|room| room.notice(&notice));
+        self.inbox.append_under(rows, |room| room.notice(&notice));
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Room {
         let rows = self.table.lock();
         let client = who.find(&rows).ok_or_else(|| NoSuchClient::new(to))?;
         let (shown, addr) = (client.shown(), client.peer.addr);
-        self.inbox.append_at_once(|room| room.whisper(from, (&shown, addr), text));
+        self.inbox.append_under(rows, |room| room.whisper(from, (&shown, addr), text));
         Ok(())
     }
 }
