@@ -44,6 +44,7 @@
 //! - `Room::table`, then the inbox: joins, renames, private lines, kicks and the stop, whose place
 //!   among the lines must agree with the table.
 //! - `Room::table`, then the history: the delivery thread, when it shows a newcomer the last lines.
+//! - A peer's own lock, which guards one flag and two waits of its reader, comes last, after any other.
 //! - No thread holds two in any other way. Nobody blocks under one: sends do not wait, and who waits
 //!   for space in the inbox does so before taking the table.
 //!

@@ -39,10 +39,9 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
         return close(&peer.stream);
     }
     let mut conversation = Conversation::new(Arc::clone(room), Arc::clone(peer));
-    let done = match room.join(peer, conversation.form()) {
-        Ok(done) => done,
-        Err(reason) => return turn_away(peer, &reason),
-    };
+    if let Err(reason) = room.join(peer, conversation.form()) {
+        return turn_away(peer, &reason);
+    }
     let ending = catch_unwind(AssertUnwindSafe(|| listen(room, peer, &mut conversation)))
         .unwrap_or_else(|_| {
             error!("the thread of {} panicked; only this client is ended", peer.addr);
@@ -51,8 +50,7 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
             Ending::Fault
         });
     room.leave(peer.addr, conversation.shown(), &ending);
-    // Nothing is ever sent here: it ends when the row is dropped, with everything written.
-    let _ = done.recv();
+    peer.wait_until_served();
     close(&peer.stream);
     drop(seat);
 }

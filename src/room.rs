@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
@@ -232,14 +231,11 @@ impl Room {
         }
     }
 
-    /// Enters a newcomer. What it gives ends when everything for the client was written, or given
-    /// up, after its leave.
+    /// Enters a newcomer, whose row stays until its leave.
     ///
     /// *Blocking*: up to [`ADDRESS_WAIT_MAX`] while a connection from the same address and port is
     /// being cleared away. *Locks*: the table, then the inbox.
-    pub(crate) fn join(&self, peer: &Arc<Peer>, form: WireForm) -> Result<Receiver<()>, NoPlace> {
-        let (served, done) = sync_channel(0);
-        let client = Client::new(Arc::clone(peer), form, (self.config.clock)(), served);
+    pub(crate) fn join(&self, peer: &Arc<Peer>, form: WireForm) -> Result<(), NoPlace> {
         let deadline = Instant::now() + ADDRESS_WAIT_MAX;
         let mut rows = self.table.lock();
         while rows.contains_key(&peer.addr) {
@@ -250,9 +246,9 @@ impl Room {
         if self.stopping().is_some() {
             return Err(NoPlace::Stopping);
         }
-        rows.insert(peer.addr, client);
+        rows.insert(peer.addr, Client::new(Arc::clone(peer), form, (self.config.clock)()));
         self.inbox.append_under(rows, |room| room.join(peer.addr));
-        Ok(done)
+        Ok(())
     }
 
     /// The end of a client. Its row goes when the delivery thread comes to this place.

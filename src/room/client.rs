@@ -7,10 +7,10 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex};
 
 use super::wire::{Piece, Rest, WireForm};
 use crate::limits::SLICE_BYTES;
@@ -66,8 +66,10 @@ pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     pub(crate) lines_said: AtomicU64,
     ending: OnceLock<Ending>,
-    /// The thread that pauses for this client, once it has.
-    reader: OnceLock<Thread>,
+    /// Whether its row is gone, with everything for it written or given up.
+    served: Mutex<bool>,
+    /// Waited on with `served`: it is, or the client is asked to end.
+    changed: Condvar,
 }
 
 impl Peer {
@@ -77,20 +79,21 @@ impl Peer {
             stream,
             lines_said: AtomicU64::new(0),
             ending: OnceLock::new(),
-            reader: OnceLock::new(),
+            served: Mutex::new(false),
+            changed: Condvar::new(),
         }
     }
 
     /// Asks the client's reader to end it for `reason`; the first reason stays. What is queued can
-    /// still be written. Never blocks.
+    /// still be written. Never blocks. *Locks*: the peer.
     pub(crate) fn end(&self, reason: Ending) {
         // A reason that comes second changes nothing.
         let _ = self.ending.set(reason);
         // Wakes the blocked read; a connection that is gone already has no reader in it.
         let _ = self.stream.shutdown(Shutdown::Read);
-        if let Some(reader) = self.reader.get() {
-            reader.unpark();
-        }
+        // Held, so that a reader on its way into a pause is in it, and hears this.
+        let _served = self.served.lock();
+        self.changed.notify_all();
     }
 
     /// Why somebody wants it to end. A connection that only broke may have left last words.
@@ -99,18 +102,25 @@ impl Peer {
     }
 
     /// Pauses the client's reader, which calls this. *Blocking*: until then, or until the client is
-    /// asked to end.
+    /// asked to end. *Locks*: the peer.
     pub(crate) fn pause_until(&self, then: Instant) {
-        loop {
-            let left = then.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.dismissed().is_some() {
+        if then <= Instant::now() {
+            return;
+        }
+        let mut served = self.served.lock();
+        while self.dismissed().is_none() {
+            if self.changed.wait_until(&mut served, then).timed_out() {
                 return;
             }
-            self.reader.get_or_init(thread::current);
-            // Asked to end before this thread was known, nobody would wake it.
-            if self.dismissed().is_none() {
-                thread::park_timeout(left);
-            }
+        }
+    }
+
+    /// *Blocking*: until the client's row is gone, with everything for it written or given up.
+    /// *Locks*: the peer.
+    pub(crate) fn wait_until_served(&self) {
+        let mut served = self.served.lock();
+        while !*served {
+            self.changed.wait(&mut served);
         }
     }
 
@@ -207,17 +217,18 @@ pub(crate) struct Client {
     pub(crate) backlog: Backlog,
     /// When it last took something of its backlog, or the backlog began.
     pub(crate) moved: Instant,
-    /// Dropped with the row: that wakes its reader, which then closes the connection.
-    _served: SyncSender<()>,
+}
+
+impl Drop for Client {
+    /// Wakes its reader, which then closes the connection.
+    fn drop(&mut self) {
+        *self.peer.served.lock() = true;
+        self.peer.changed.notify_all();
+    }
 }
 
 impl Client {
-    pub(crate) fn new(
-        peer: Arc<Peer>,
-        form: WireForm,
-        since: SystemTime,
-        served: SyncSender<()>,
-    ) -> Client {
+    pub(crate) fn new(peer: Arc<Peer>, form: WireForm, since: SystemTime) -> Client {
         Client {
             peer,
             name: None,
@@ -226,7 +237,6 @@ impl Client {
             standing: Standing::Arriving,
             backlog: Backlog::default(),
             moved: Instant::now(),
-            _served: served,
         }
     }
 
