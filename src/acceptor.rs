@@ -1,5 +1,6 @@
-//! The acceptor thread: takes each connection and gives it a reader thread, or refuses it in one
-//! line. It never ends before the server does, never spins, and waits for no client.
+//! The acceptor thread: takes each connection, has it stand at the [`door`] for a moment, and gives it
+//! a reader thread, or turns it away with a word. It never ends before the server does, never spins,
+//! and waits for no client.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -12,12 +13,15 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use crate::door;
 use crate::limits::{
-    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, HEADROOM_BYTES, LINGER_MAX, READER_STACK_BYTES, REFUSED_MAX,
+    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, DOOR_WAIT, HEADROOM_BYTES, LINGER_MAX, READER_STACK_BYTES,
+    TURNED_AWAY_MAX,
 };
 use crate::reader;
 use crate::room::Room;
-use crate::room::client::Peer;
+use crate::room::client::{Ending, Peer};
+use crate::seats::Seat;
 use crate::seldom::Seldom;
 use crate::server::Stop;
 use crate::sys::{self, Interest};
@@ -31,14 +35,26 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
         spare: stop.waker().as_fd().try_clone_to_owned().ok(),
         listener,
         stop,
-        refused: VecDeque::new(),
+        arrivals: VecDeque::new(),
+        turned_away: VecDeque::new(),
         refusals: Seldom::default(),
         faults: Seldom::default(),
         pause: ACCEPT_PAUSE_MIN,
+        paused_until: None,
     };
     while !stop.requested() {
-        acceptor.accept_one();
         acceptor.close_old();
+        // One goes in for each that comes: if all who are due went first, those who come meanwhile
+        // would have their wait still before them.
+        let came = acceptor.accept_one();
+        let entered = acceptor.let_one_in();
+        if !came && !entered {
+            acceptor.wait();
+        }
+    }
+    // Whoever stands at the door now hears of the stop, as those do who are in.
+    for Arrival { peer, seat, .. } in std::mem::take(&mut acceptor.arrivals) {
+        acceptor.start_reader(peer, seat);
     }
 }
 
@@ -56,32 +72,52 @@ fn has_headroom() -> io::Result<()> {
     reserved.map_err(|_| ErrorKind::OutOfMemory.into())
 }
 
+/// A connection at the door.
+struct Arrival {
+    /// When it is looked at.
+    due: Instant,
+    peer: Arc<Peer>,
+    seat: Seat,
+}
+
 struct Acceptor<'a> {
     room: &'a Arc<Room>,
     listener: TcpListener,
     stop: &'a Stop,
+    /// Those at the door, in the order in which they came.
+    arrivals: VecDeque<Arrival>,
     /// Given up for a moment when descriptors run out, so that the next one in line can be told.
     spare: Option<OwnedFd>,
-    /// Connections that were told why and are held until then: closing one with unread input would
-    /// reset it, and it might never read its line.
-    refused: VecDeque<(Instant, Arc<Peer>)>,
+    /// Connections that were turned away with a word and are held until then: closing one with unread
+    /// input would reset it, and it might never read why.
+    turned_away: VecDeque<(Instant, Arc<Peer>)>,
     refusals: Seldom,
     faults: Seldom,
     /// How long to pause after the next fault.
     pause: Duration,
+    /// Nobody is accepted before.
+    paused_until: Option<Instant>,
 }
 
 impl Acceptor<'_> {
-    fn accept_one(&mut self) {
+    /// Takes the next one in line, if there is one; whether there was, or a fault.
+    fn accept_one(&mut self) -> bool {
+        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        self.paused_until = None;
         match self.next() {
             Ok(peer) => {
                 self.pause = ACCEPT_PAUSE_MIN;
-                self.admit(peer);
+                match self.room.seats.take(peer.addr.ip()) {
+                    Ok(seat) => {
+                        let due = Instant::now() + DOOR_WAIT;
+                        self.arrivals.push_back(Arrival { due, peer, seat });
+                    }
+                    Err(full) => self.refuse(peer, &full.to_string()),
+                }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let listener = std::iter::once(self.listener.as_fd());
-                sys::wait(self.stop.waker(), listener, Interest::Input, self.timeout());
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             // That one connection failed before it was accepted; the next one may be well.
             Err(error)
                 if matches!(
@@ -90,6 +126,26 @@ impl Acceptor<'_> {
                 ) => {}
             Err(error) => self.back_off(&error),
         }
+        true
+    }
+
+    /// Lets the first of those at the door in, or keeps it out, if it is due; whether it was.
+    fn let_one_in(&mut self) -> bool {
+        let due = |first: &mut Arrival| first.due <= Instant::now();
+        let Some(Arrival { peer, seat, .. }) = self.arrivals.pop_front_if(due) else {
+            return false;
+        };
+        match door::keep_out(&peer) {
+            None => self.start_reader(peer, seat),
+            Some(reason) => {
+                info!("{} kept out: {reason}", peer.addr);
+                // Any other has hung up, and reads nothing.
+                if let Ending::NotChat(_) = reason {
+                    self.hold(peer);
+                }
+            }
+        }
+        true
     }
 
     fn next(&self) -> io::Result<Arc<Peer>> {
@@ -100,11 +156,7 @@ impl Acceptor<'_> {
         Ok(Arc::new(Peer::new(sys::canonical(addr), stream)))
     }
 
-    fn admit(&mut self, peer: Arc<Peer>) {
-        let seat = match self.room.seats.take(peer.addr.ip()) {
-            Ok(seat) => seat,
-            Err(full) => return self.refuse(peer, &full.to_string()),
-        };
+    fn start_reader(&mut self, peer: Arc<Peer>, seat: Seat) {
         let name = reader::thread_name(peer.addr);
         let (room, served) = (Arc::clone(self.room), Arc::clone(&peer));
         let serve = move || reader::serve(&room, &served, seat);
@@ -133,11 +185,17 @@ impl Acceptor<'_> {
         }
         // The socket is empty, so the line fits, unless the peer is gone already.
         let _ = sys::send_now(&peer.stream, format!("*** {why}\n").as_bytes());
+        self.hold(peer);
+    }
+
+    /// Says the end to one who was told why, and holds it until it may be closed.
+    fn hold(&mut self, peer: Arc<Peer>) {
+        // It fails only on a connection that is gone already.
         let _ = peer.stream.shutdown(Shutdown::Write);
-        if self.refused.len() == REFUSED_MAX {
+        if self.turned_away.len() == TURNED_AWAY_MAX {
             self.close_first();
         }
-        self.refused.push_back((Instant::now() + LINGER_MAX, peer));
+        self.turned_away.push_back((Instant::now() + LINGER_MAX, peer));
     }
 
     /// After a fault of the system, most likely no descriptors: tells the next one in line with the
@@ -150,22 +208,22 @@ impl Acceptor<'_> {
         if let Ok(peer) = self.next() {
             self.refuse(peer, "the server cannot take anybody more; try again later");
             // Held like the others it would keep the descriptor that is wanted back.
-            self.refused.rotate_right(1);
+            self.turned_away.rotate_right(1);
             self.close_first();
         }
         self.spare = self.stop.waker().as_fd().try_clone_to_owned().ok();
-        sys::wait(self.stop.waker(), std::iter::empty(), Interest::Input, Some(self.pause));
+        self.paused_until = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(ACCEPT_PAUSE_MAX);
     }
 
     fn close_old(&mut self) {
-        while self.refused.front().is_some_and(|(until, _)| *until <= Instant::now()) {
+        while self.turned_away.front().is_some_and(|(until, _)| *until <= Instant::now()) {
             self.close_first();
         }
     }
 
     fn close_first(&mut self) {
-        let Some((_, peer)) = self.refused.pop_front() else { return };
+        let Some((_, peer)) = self.turned_away.pop_front() else { return };
         let mut buffer = [0; 4096];
         // What it said in the meantime is taken, within reason; the rest would be a flood.
         for _ in 0..16 {
@@ -176,9 +234,13 @@ impl Acceptor<'_> {
         }
     }
 
-    /// Until the first of the refused is to be closed.
-    fn timeout(&self) -> Option<Duration> {
-        let (until, _) = self.refused.front()?;
-        Some(until.saturating_duration_since(Instant::now()))
+    /// Waits until somebody comes, somebody at the door is due, or one who was turned away is.
+    fn wait(&self) {
+        let arrival = self.arrivals.front().map(|arrival| arrival.due);
+        let turned_away = self.turned_away.front().map(|(until, _)| *until);
+        let until = [arrival, turned_away, self.paused_until].into_iter().flatten().min();
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let listener = self.paused_until.is_none().then(|| self.listener.as_fd());
+        sys::wait(self.stop.waker(), listener.into_iter(), Interest::Input, timeout);
     }
 }

@@ -1,9 +1,32 @@
 //! The door: tells what is no chat by the first bytes, and what to answer it. It never enters the
 //! room, or at least says nothing there.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use crate::room::client::Ending;
+use crate::reader::local_addr;
+use crate::room::client::{Ending, Peer};
+use crate::sys;
+
+/// Bytes that are looked at to tell a stranger.
+const FIRST_BYTES: usize = 512;
+
+/// Why a newcomer does not enter: what it sent at once is no chat, and was answered, or it hung up
+/// without a word, as port scanners and health checks do. Never blocks.
+pub(crate) fn keep_out(peer: &Peer) -> Option<Ending> {
+    let mut first = [0; FIRST_BYTES];
+    match sys::peek_now(&peer.stream, &mut first) {
+        Ok(0) => Some(Ending::HungUp),
+        Ok(peeked) => {
+            let stranger = Stranger::of_bytes(&first[..peeked])?;
+            // The socket is empty, so the answer fits, unless the peer is gone already.
+            let _ = sys::send_now(&peer.stream, stranger.answer(local_addr(peer)).as_bytes());
+            Some(stranger.ending())
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => Some(Ending::Broken(error.kind())),
+    }
+}
 
 /// A protocol that has come to the wrong door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,14 +14,14 @@
 //!
 //! | thread | does | where |
 //! | --- | --- | --- |
-//! | `accept` | takes connections, starts a reader for each or refuses it | `acceptor`, `seats`, `seldom` |
+//! | `accept` | takes connections, starts a reader for each or turns it away | `acceptor`, `door`, `seats`, `seldom` |
 //! | `client ADDR` | reads one client, cuts lines, runs its commands, appends to the inbox | `reader`, and what it uses, below |
 //! | `deliver` | takes batches from the inbox; writes them to transcript, history and all clients | `room::delivery` |
 //! | who calls [`Server::run`] | waits for the stop, then ends the others in order | `server`, `threads` |
 //!
 //! What flows, and through what:
 //!
-//! 1. bytes come to the `reader`; what is no chat is turned away at the `door`;
+//! 1. what is no chat is turned away at the `door`; of all others the bytes come to the `reader`;
 //! 2. the `decoder` takes telnet commands out and cuts lines; it does no I/O;
 //! 3. the `conversation` reads them in the client's `encoding`, makes them harmless `text`, keeps the
 //!    client's `pace` (whoever is `idle` too long goes), runs `commands` (a `name` is checked once, when it is parsed);

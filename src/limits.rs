@@ -42,7 +42,7 @@ pub(crate) const BURST: Duration = Duration::from_secs(10);
 /// How long before its end an idle client is warned; half its time, when that is less.
 pub(crate) const IDLE_WARNING: Duration = Duration::from_secs(60);
 
-/// How long a newcomer's first bytes are waited for before it is greeted, so that what speaks first
+/// How long a newcomer stands at the door before it is let in and greeted, so that what speaks first
 /// and is no chat (a web browser, a TLS client, a port scanner) never enters the room.
 pub(crate) const DOOR_WAIT: Duration = Duration::from_millis(3);
 
@@ -95,9 +95,9 @@ pub(crate) const WATCH_LINES_MAX: usize = 1024;
 /// Connections that may wait in the kernel to be accepted; Linux caps it at `net.core.somaxconn`.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
-/// Refused connections that are held open for [`LINGER_MAX`], so that they can read why. Beyond it
+/// Connections turned away that are held open for [`LINGER_MAX`], so that they can read why. Beyond it
 /// the oldest is closed at once.
-pub(crate) const REFUSED_MAX: usize = 8;
+pub(crate) const TURNED_AWAY_MAX: usize = 8;
 
 /// How long a closing connection may go on sending before it is closed for good. Closing with
 /// unread input would reset it, and the peer might lose the last line.
@@ -140,5 +140,5 @@ const _: () = {
     assert!(READ_BYTES_MIN <= READ_BYTES_MAX && READ_BYTES_MAX <= TOGETHER_BYTES_MAX);
     assert!(TOGETHER_BYTES_MAX <= INBOX_BYTES_MAX);
     // Standard streams, listener, pipes and files, and the console's, make up to 24.
-    assert!(REFUSED_MAX as u64 + 24 <= DESCRIPTORS_RESERVED);
+    assert!(TURNED_AWAY_MAX as u64 + 24 <= DESCRIPTORS_RESERVED);
 };

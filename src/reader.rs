@@ -13,7 +13,7 @@ use crate::conversation::Conversation;
 use crate::decoder::{Decoder, Event};
 use crate::door::Stranger;
 use crate::idle::Idle;
-use crate::limits::{DOOR_WAIT, LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX};
+use crate::limits::{LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX};
 use crate::room::client::{Ending, Peer};
 use crate::room::{NoPlace, Room};
 use crate::seats::Seat;
@@ -25,19 +25,11 @@ const HEARD_BYTES: usize = 4 << 10;
 /// How many events are made room for once a flood is over.
 const EVENTS_KEPT: usize = 16;
 
-/// Bytes that are looked at to tell a stranger. Like every buffer here they are on the heap: a page of
-/// stack that was used once is kept as long as the thread.
-const FIRST_BYTES: usize = 512;
-
-/// Serves one connection from its first byte to its close.
+/// Serves one connection from its join to its close.
 ///
 /// *Blocking*: in read, for space in the inbox, for its pace, and at the end until what is queued
 /// was written.
 pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
-    if let Some(reason) = keep_out(peer) {
-        info!("{} kept out: {reason}", peer.addr);
-        return close(&peer.stream);
-    }
     let mut conversation = Conversation::new(Arc::clone(room), Arc::clone(peer));
     if let Err(reason) = room.join(peer, conversation.form()) {
         return turn_away(peer, &reason);
@@ -55,27 +47,6 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
     drop(seat);
 }
 
-/// Why a connection does not even enter: what it sends at once is no chat, and was answered, or it
-/// hung up without a word, as port scanners and health checks do.
-///
-/// *Blocking*: up to [`DOOR_WAIT`], as long as nothing has arrived.
-fn keep_out(peer: &Peer) -> Option<Ending> {
-    if !sys::wait_for_input(&peer.stream, DOOR_WAIT) {
-        return None;
-    }
-    let mut first = vec![0; FIRST_BYTES];
-    match peer.stream.peek(&mut first) {
-        Ok(0) => Some(Ending::HungUp),
-        Ok(peeked) => {
-            let stranger = Stranger::of_bytes(&first[..peeked])?;
-            // The socket is empty, so the answer fits, unless the peer is gone already.
-            let _ = sys::send_now(&peer.stream, stranger.answer(local_addr(peer)).as_bytes());
-            Some(stranger.ending())
-        }
-        Err(error) => Some(Ending::Broken(error.kind())),
-    }
-}
-
 /// Where the client has connected to; its own address when the connection is gone.
 pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
     peer.stream.local_addr().map_or(peer.addr, sys::canonical)
@@ -85,6 +56,8 @@ pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
 fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
     let mut ear = Ear { decoder: Decoder::new(room.config.line_bytes_max), events: Vec::new() };
     let mut idle = room.config.idle_timeout.map(Idle::new);
+    // On the heap, like every buffer here: a page of stack that was used once is kept as long as the
+    // thread.
     let mut buffer = vec![0; READ_BYTES_MIN];
     let mut begun = false;
     loop {

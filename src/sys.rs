@@ -78,15 +78,6 @@ pub(crate) fn address_space_is_limited() -> bool {
     getrlimit(Resource::As).current.is_some()
 }
 
-/// Waits until something has arrived, or the end, or a fault. False when the time is over.
-///
-/// *Blocking*: up to `timeout`.
-pub(crate) fn wait_for_input(stream: &TcpStream, timeout: Duration) -> bool {
-    let timeout = timespec(timeout);
-    let mut polled = [PollFd::new(stream, PollFlags::IN)];
-    rustix::event::poll(&mut polled, Some(&timeout)).is_ok_and(|ready| ready > 0)
-}
-
 /// Sends what the socket takes now, and never waits, although the socket itself is blocking:
 /// O_NONBLOCK would change the reader's side too, for both share one open file description.
 ///
@@ -100,6 +91,12 @@ pub(crate) fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 pub(crate) fn receive_now(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let (received, _) = rustix::net::recv(stream, buffer, RecvFlags::DONTWAIT)?;
     Ok(received)
+}
+
+/// Like [`receive_now`], but leaves what has arrived to be received.
+pub(crate) fn peek_now(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (peeked, _) = rustix::net::recv(stream, buffer, RecvFlags::DONTWAIT | RecvFlags::PEEK)?;
+    Ok(peeked)
 }
 
 /// Ends another thread's [`wait`]. A wake before the wait is not lost.
