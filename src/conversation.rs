@@ -125,12 +125,12 @@ impl Conversation {
     ///
     /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
     pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {
+        let now = Instant::now();
         for event in events {
             if let Some(ending) = self.peer.dismissed() {
                 self.talk.clear();
                 return Some(ending.clone());
             }
-            let now = Instant::now();
             self.not_before = now + self.pace.delay(now);
             if self.not_before >= now + BURST || self.talk.len() >= TALK_LINES_MAX {
                 self.post();

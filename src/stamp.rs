@@ -106,19 +106,25 @@ impl TimeFormat {
 pub(crate) struct Stamper {
     format: TimeFormat,
     clock: Clock,
-    /// The moment that `text` says: a whole second, unless the format shows less than that.
+    /// The moment that `text` says, since the epoch: a whole second, unless the format shows less.
     moment: Duration,
     text: String,
 }
 
 impl Stamper {
     pub(crate) fn new(format: TimeFormat, clock: Clock) -> Stamper {
-        Stamper { format, clock, moment: Duration::MAX, text: String::new() }
+        let mut stamper = Stamper { format, clock, moment: Duration::MAX, text: String::new() };
+        stamper.advance();
+        stamper
     }
 
-    /// The stamp of now, and the second since the epoch. Formats only when it differs from the one
-    /// before.
-    pub(crate) fn now(&mut self) -> (&str, u64) {
+    /// The stamp of the moment to which it advanced last, and the second since the epoch.
+    pub(crate) fn moment(&self) -> (&str, u64) {
+        (&self.text, self.moment.as_secs())
+    }
+
+    /// Asks the clock. Formats only when the stamp differs from the one before.
+    pub(crate) fn advance(&mut self) {
         let time = (self.clock)();
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let moment =
@@ -130,7 +136,6 @@ impl Stamper {
             self.text.push_str(&self.format.format(time));
             self.text.push_str("] ");
         }
-        (&self.text, since.as_secs())
     }
 }
 
@@ -165,13 +170,17 @@ mod tests {
     #[test]
     fn a_stamp_follows_the_clock_and_shows_fractions_only_where_the_format_does() {
         let mut stamper = Stamper::new("%s".parse().unwrap(), || UNIX_EPOCH);
-        assert_eq!(stamper.now(), ("[0] ", 0));
+        stamper.advance();
+        assert_eq!(stamper.moment(), ("[0] ", 0));
         stamper.clock = || UNIX_EPOCH + Duration::from_millis(7_900);
-        assert_eq!(stamper.now(), ("[7] ", 7));
+        stamper.advance();
+        assert_eq!(stamper.moment(), ("[7] ", 7));
 
         let mut stamper = Stamper::new("%s%.3f".parse().unwrap(), || UNIX_EPOCH);
-        assert_eq!(stamper.now(), ("[0.000] ", 0));
+        stamper.advance();
+        assert_eq!(stamper.moment(), ("[0.000] ", 0));
         stamper.clock = || UNIX_EPOCH + Duration::from_millis(7);
-        assert_eq!(stamper.now(), ("[0.007] ", 0));
+        stamper.advance();
+        assert_eq!(stamper.moment(), ("[0.007] ", 0));
     }
 }

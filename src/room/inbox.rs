@@ -87,17 +87,17 @@ pub(crate) struct Gathering {
 impl Gathering {
     /// `[stamp] speaker: text` to everybody.
     pub(crate) fn say(&mut self, speaker: &str, text: &str) {
-        self.batch.lines.push(self.stamper.now(), true, &[speaker, ": ", text]);
+        self.batch.lines.push(self.stamper.moment(), true, &[speaker, ": ", text]);
     }
 
     /// `[stamp] * actor text` to everybody.
     pub(crate) fn act(&mut self, actor: &str, text: &str) {
-        self.batch.lines.push(self.stamper.now(), true, &["* ", actor, " ", text]);
+        self.batch.lines.push(self.stamper.moment(), true, &["* ", actor, " ", text]);
     }
 
     /// `[stamp] *** text` to everybody.
     pub(crate) fn notice(&mut self, text: &str) {
-        self.batch.lines.push(self.stamper.now(), true, &["*** ", text]);
+        self.batch.lines.push(self.stamper.moment(), true, &["*** ", text]);
     }
 
     /// `[stamp] sender -> receiver: text` to both, once when they are one.
@@ -107,7 +107,7 @@ impl Gathering {
         (receiver, to): (&str, SocketAddr),
         text: &str,
     ) {
-        let (stamp, _) = self.stamper.now();
+        let (stamp, _) = self.stamper.moment();
         let line = format!("{stamp}{sender} -> {receiver}: {text}\n");
         if from != to {
             self.tell(from, line.clone());
@@ -148,7 +148,7 @@ impl Gathering {
     /// A join or a leave: for everybody who is here now, and no part of history or transcript.
     fn notice_of_presence(&mut self, text: &str) {
         if self.here <= NOTICED_CLIENTS_MAX {
-            self.batch.lines.push(self.stamper.now(), false, &["*** ", text]);
+            self.batch.lines.push(self.stamper.moment(), false, &["*** ", text]);
         }
     }
 
@@ -238,6 +238,8 @@ impl Inbox {
         held: H,
         write: impl FnOnce(&mut Gathering) -> T,
     ) -> T {
+        // Once for the piece, whose lines are said in one moment.
+        gathering.stamper.advance();
         let written = write(&mut gathering);
         if gathering.closed {
             gathering.batch.clear();
