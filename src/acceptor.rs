@@ -153,7 +153,7 @@ impl Acceptor<'_> {
         // Elsewhere it inherits this from the listener, and readers would spin.
         #[cfg(not(target_os = "linux"))]
         stream.set_nonblocking(false)?;
-        Ok(Arc::new(Peer::new(sys::canonical(addr), stream)))
+        Ok(Arc::new(Peer::new(sys::canonical(addr), stream, (self.room.config.clock)())))
     }
 
     fn start_reader(&mut self, peer: Arc<Peer>, seat: Seat) {

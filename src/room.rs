@@ -4,7 +4,6 @@
 //! [`delivery`], writes it to the clients. The room knows no stdin, no argv and no environment, and
 //! is handed the clock.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
+use indexmap::IndexMap;
 use log::info;
 use parking_lot::{Condvar, Mutex};
 
@@ -43,10 +43,14 @@ use crate::sys::Waker;
 use crate::text::{Line, clean};
 use crate::threads::Threads;
 
+/// The rows of clients.
+pub(crate) type Rows = IndexMap<SocketAddr, Client>;
+
 /// The one room of a server, as its operator has it: see, say, send away.
 pub struct Room {
     pub(crate) config: Config,
-    pub(crate) table: Mutex<HashMap<SocketAddr, Client>>,
+    /// Nearly in the order in which they came: the last one takes the place of who leaves.
+    pub(crate) table: Mutex<Rows>,
     /// Waited on with the table: a row has left it.
     pub(crate) row_left: Condvar,
     pub(crate) inbox: Inbox,
@@ -175,9 +179,9 @@ impl Room {
             .map(|client| ClientInfo {
                 addr: client.peer.addr,
                 name: client.name.as_ref().map(|name| name.as_str().to_owned()),
-                since: client.since,
+                since: client.peer.since,
                 lines_said: client.peer.lines_said.load(Relaxed),
-                bytes_waiting: client.backlog.bytes(),
+                bytes_waiting: client.bytes_waiting(),
             })
             .collect();
         drop(rows);
@@ -246,7 +250,7 @@ impl Room {
         if self.stopping().is_some() {
             return Err(NoPlace::Stopping);
         }
-        rows.insert(peer.addr, Client::new(Arc::clone(peer), form, (self.config.clock)()));
+        rows.insert(peer.addr, Client::new(Arc::clone(peer), form));
         self.inbox.append_under(rows, |room| room.join(peer.addr));
         Ok(())
     }

@@ -63,6 +63,7 @@ impl fmt::Display for Ending {
 /// A connection, shared by the client's reader and its row.
 pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
+    pub(crate) since: SystemTime,
     pub(crate) stream: TcpStream,
     pub(crate) lines_said: AtomicU64,
     ending: OnceLock<Ending>,
@@ -73,9 +74,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(addr: SocketAddr, stream: TcpStream) -> Peer {
+    /// A connection that has come at this moment.
+    pub(crate) fn new(addr: SocketAddr, stream: TcpStream, since: SystemTime) -> Peer {
         Peer {
             addr,
+            since,
             stream,
             lines_said: AtomicU64::new(0),
             ending: OnceLock::new(),
@@ -132,9 +135,10 @@ impl Peer {
 
 /// What waits for a client that cannot take it yet: shared slices, in order. Public lines and what
 /// the client asked for itself are bounded apart, so that a long answer costs no line of the talk.
-#[derive(Default)]
 pub(crate) struct Backlog {
     slices: VecDeque<Slice>,
+    /// When the client last took something of it, or it began.
+    moved: Instant,
     public_bytes: usize,
     own_bytes: usize,
     /// Lines of the talk that were skipped since it was full, of which the client is told when it
@@ -163,14 +167,15 @@ impl Slice {
 }
 
 impl Backlog {
-    /// Bytes that wait, each slice counted with [`SLICE_BYTES`] more.
-    pub(crate) fn bytes(&self) -> usize {
-        self.public_bytes + self.own_bytes
-    }
-
-    /// Whether nothing waits, not even word of what was missed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slices.is_empty() && self.missed == 0 && self.missed_own == 0
+    fn new() -> Backlog {
+        Backlog {
+            slices: VecDeque::new(),
+            moved: Instant::now(),
+            public_bytes: 0,
+            own_bytes: 0,
+            missed: 0,
+            missed_own: 0,
+        }
     }
 
     fn count(&mut self, own: bool) -> &mut usize {
@@ -185,6 +190,7 @@ impl Backlog {
     }
 
     fn advance(&mut self, sent: usize) {
+        self.moved = Instant::now();
         let slice = self.slices.front_mut().expect("only what waits is sent");
         let own = slice.own;
         slice.range.start += sent;
@@ -207,16 +213,15 @@ pub(crate) enum Standing {
     Lost,
 }
 
-/// A row of the client table.
+/// A row of the client table. Every line passes through all rows, so they are small: what most
+/// clients have not, or is seldom asked for, is elsewhere.
 pub(crate) struct Client {
     pub(crate) peer: Arc<Peer>,
-    pub(crate) name: Option<Name>,
-    pub(crate) since: SystemTime,
     pub(crate) form: WireForm,
     pub(crate) standing: Standing,
-    pub(crate) backlog: Backlog,
-    /// When it last took something of its backlog, or the backlog began.
-    pub(crate) moved: Instant,
+    pub(crate) name: Option<Box<Name>>,
+    /// What waits for it, if anything does, be it only word of what it missed.
+    pub(crate) backlog: Option<Box<Backlog>>,
 }
 
 impl Drop for Client {
@@ -228,16 +233,8 @@ impl Drop for Client {
 }
 
 impl Client {
-    pub(crate) fn new(peer: Arc<Peer>, form: WireForm, since: SystemTime) -> Client {
-        Client {
-            peer,
-            name: None,
-            since,
-            form,
-            standing: Standing::Arriving,
-            backlog: Backlog::default(),
-            moved: Instant::now(),
-        }
+    pub(crate) fn new(peer: Arc<Peer>, form: WireForm) -> Client {
+        Client { peer, form, standing: Standing::Arriving, name: None, backlog: None }
     }
 
     /// What everybody calls it: its name, or its address until it has one.
@@ -248,35 +245,54 @@ impl Client {
         }
     }
 
+    /// Bytes that wait for it, each slice counted with [`SLICE_BYTES`] more.
+    pub(crate) fn bytes_waiting(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.public_bytes + backlog.own_bytes)
+    }
+
+    /// When it will have taken nothing for so long of what waits for it, if anything does.
+    pub(crate) fn stalls_at(&self, stall_timeout: Duration) -> Option<Instant> {
+        self.backlog.as_ref().map(|backlog| backlog.moved + stall_timeout)
+    }
+
+    /// The backlog, to which something is added.
+    fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_with(|| Box::new(Backlog::new()))
+    }
+
     /// Writes the piece, or keeps what the socket does not take; gives how many lines, the last ones
     /// of the piece, were skipped because too much waits already. Never blocks.
     pub(crate) fn offer(&mut self, mut piece: Piece<'_>, backlog_bytes_max: usize) -> usize {
         let Some(sent) = self.send_directly(piece.bytes()) else { return 0 };
         // Once a line was skipped, all are until the client has taken what waits: one gap, not many.
-        let waiting = self.backlog.public_bytes + SLICE_BYTES;
-        let gap = self.backlog.missed > 0;
+        let backlog = self.backlog();
+        let waiting = backlog.public_bytes + SLICE_BYTES;
+        let gap = backlog.missed > 0;
         let space = if gap { 0 } else { backlog_bytes_max.saturating_sub(waiting) };
         let Rest { shared, range, missed } = piece.rest(sent, space);
-        self.backlog.push(Slice::of(shared, range));
+        backlog.push(Slice::of(shared, range));
         missed
     }
 
     /// Has the client told, when it reads again, that it missed so many lines of the talk.
     pub(crate) fn miss(&mut self, lines: usize) {
-        self.backlog.missed += lines;
+        if lines > 0 {
+            self.backlog().missed += lines;
+        }
     }
 
     /// Like [`Client::offer`], for what only this client gets. One answer, however long, is kept
     /// whole unless others fill the backlog already.
     pub(crate) fn offer_own(&mut self, bytes: &[u8], backlog_bytes_max: usize) -> usize {
         let Some(sent) = self.send_directly(bytes) else { return 0 };
-        if self.backlog.own_bytes >= backlog_bytes_max {
+        let backlog = self.backlog();
+        if backlog.own_bytes >= backlog_bytes_max {
             let missed = bytes.iter().filter(|&&byte| byte == b'\n').count();
-            self.backlog.missed_own += missed;
+            backlog.missed_own += missed;
             return missed;
         }
         let rest = Arc::from(&bytes[sent..]);
-        self.backlog.push(Slice { shared: rest, range: 0..bytes.len() - sent, own: true });
+        backlog.push(Slice { shared: rest, range: 0..bytes.len() - sent, own: true });
         0
     }
 
@@ -285,15 +301,10 @@ impl Client {
         if self.standing == Standing::Lost {
             return None;
         }
-        if !self.backlog.is_empty() {
+        if self.backlog.is_some() {
             return Some(0);
         }
-        let sent = self.send(bytes)?;
-        if sent == bytes.len() {
-            return None;
-        }
-        self.moved = Instant::now();
-        Some(sent)
+        self.send(bytes).filter(|&sent| sent < bytes.len())
     }
 
     /// How much the socket took, 0 when it is full; nothing when the client is lost.
@@ -311,18 +322,18 @@ impl Client {
     /// Writes on what waits, as far as the socket takes it, and then, if lines were skipped, how
     /// many, and how to see them if `/last` goes back so far. Never blocks.
     pub(crate) fn flush(&mut self, recall_lines_max: usize) {
-        while let Some(slice) = self.backlog.slices.front() {
-            let (shared, range) = (Arc::clone(&slice.shared), slice.range.clone());
-            match self.send(&shared[range]) {
-                None | Some(0) => return,
-                Some(sent) => {
-                    self.moved = Instant::now();
-                    self.backlog.advance(sent);
+        let Some(mut backlog) = self.backlog.take() else { return };
+        while let Some(slice) = backlog.slices.front() {
+            match self.send(&slice.shared[slice.range.clone()]) {
+                None => return,
+                Some(0) => {
+                    self.backlog = Some(backlog);
+                    return;
                 }
+                Some(sent) => backlog.advance(sent),
             }
         }
-        let missed = std::mem::take(&mut self.backlog.missed);
-        let missed_own = std::mem::take(&mut self.backlog.missed_own);
+        let Backlog { missed, missed_own, .. } = *backlog;
         let plural = |lines| if lines == 1 { "line" } else { "lines" };
         let mut notice = Vec::new();
         if missed > 0 {
@@ -345,7 +356,7 @@ impl Client {
     /// Nothing more is written to it; its reader is asked to end it.
     pub(crate) fn lose(&mut self, reason: Ending) {
         self.standing = Standing::Lost;
-        self.backlog = Backlog::default();
+        self.backlog = None;
         self.peer.end(reason);
     }
 }

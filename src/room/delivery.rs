@@ -4,8 +4,6 @@
 //! with sends that never block, and writes on what waits when sockets have room again. It holds
 //! the table's lock while it offers, never while it waits.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use super::Room;
 use super::client::{Client, Ending, Peer, Standing};
 use super::inbox::{Aside, Batch, Taken, What};
 use super::transcript::Transcript;
 use super::wire::Lines;
+use super::{Room, Rows};
 use crate::limits::FLUSH_MAX;
 use crate::sys::{self, Interest};
-
-type Rows = HashMap<SocketAddr, Client>;
 
 /// Delivers until the inbox is closed.
 ///
@@ -129,9 +125,9 @@ impl Delivery<'_> {
             What::Leave => {}
         }
         if let What::Leave = aside.what {
-            let client = rows.remove(&aside.to).expect("it was found above");
+            let client = rows.swap_remove(&aside.to).expect("it was found above");
             self.room.row_left.notify_all();
-            if !client.backlog.is_empty() {
+            if client.backlog.is_some() {
                 self.departing.insert(aside.to, client);
             }
         }
@@ -144,7 +140,7 @@ impl Delivery<'_> {
             return;
         }
         client.standing = Standing::Here { next: until };
-        let waited = !client.backlog.is_empty();
+        let waited = client.backlog.is_some();
         let piece = lines.piece(client.form, next..until);
         let skipped = client.offer(piece, self.room.config.backlog_bytes_max);
         // Joins and leaves are no loss, and /last would not show them.
@@ -155,7 +151,7 @@ impl Delivery<'_> {
     }
 
     fn offer_own(&mut self, client: &mut Client, bytes: &[u8]) {
-        let waited = !client.backlog.is_empty();
+        let waited = client.backlog.is_some();
         let missed = client.offer_own(bytes, self.room.config.backlog_bytes_max);
         self.note(client, waited, missed);
     }
@@ -165,9 +161,9 @@ impl Delivery<'_> {
         if missed > 0 {
             self.room.counters.skipped_lines.fetch_add(missed as u64, Relaxed);
         }
-        if !waited && !client.backlog.is_empty() {
+        let stalls_at = client.stalls_at(self.room.config.stall_timeout);
+        if let Some(due) = stalls_at.filter(|_| !waited) {
             self.stuck.push(Arc::clone(&client.peer));
-            let due = client.moved + self.room.config.stall_timeout;
             self.due = Some(self.due.map_or(due, |first| first.min(due)));
         }
     }
@@ -198,23 +194,23 @@ impl Delivery<'_> {
         let mut first_due: Option<Instant> = None;
         self.stuck.retain(|peer| {
             let Some(client) = find(rows, &mut self.departing, peer) else { return false };
-            if client.moved + stall_timeout <= now {
+            let is_due = |client: &Client| {
+                client.stalls_at(stall_timeout).is_some_and(|stalls_at| stalls_at <= now)
+            };
+            if is_due(client) {
                 // Asked for room, the system speaks up only when a third of the socket's buffer is
                 // free. Who takes a little now and then is found out by trying.
                 client.flush(recall_lines_max);
             }
-            let due = client.moved + stall_timeout;
-            if !client.backlog.is_empty() && due <= now {
+            if is_due(client) {
                 client.lose(Ending::Stalled(stall_timeout));
             }
-            if client.backlog.is_empty() {
-                return false;
-            }
+            let Some(due) = client.stalls_at(stall_timeout) else { return false };
             first_due = Some(first_due.map_or(due, |first| first.min(due)));
             true
         });
         let flushed = self.room.stopping().is_some_and(|since| since + FLUSH_MAX <= now);
-        self.departing.retain(|_, client| !client.backlog.is_empty() && !flushed);
+        self.departing.retain(|_, client| client.backlog.is_some() && !flushed);
         self.due = first_due;
     }
 

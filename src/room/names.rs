@@ -1,14 +1,13 @@
 //! Who is called what: names taken, freed and looked up, in the table.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use super::Room;
 use super::client::{Client, Ending};
+use super::{Room, Rows};
 use crate::limits::{PROBE_INTERVAL_MIN, PROBE_MAX};
 use crate::name::Name;
 use crate::sys::{self, Liveness};
@@ -44,7 +43,7 @@ impl Room {
         self.inbox.wait_for_space();
         let mut rows = self.table.lock();
         let taken = rows.values().filter(|client| client.peer.addr != addr).find_map(|client| {
-            client.name.as_ref().filter(|taken| taken.clashes(name)).map(Name::as_str)
+            client.name.as_ref().filter(|taken| taken.clashes(name)).map(|taken| taken.as_str())
         });
         if let Some(taken) = taken {
             return Err(taken.to_owned());
@@ -52,7 +51,7 @@ impl Room {
         let Some(client) = rows.get_mut(&addr) else {
             return Ok(());
         };
-        client.name = Some(name.clone());
+        client.name = Some(Box::new(name.clone()));
         let notice = format!("{shown} is now {}", name.as_str());
         self.inbox.append_under(rows, |room| room.notice(&notice));
         Ok(())
@@ -63,7 +62,7 @@ impl Room {
     ///
     /// *Blocking*: up to [`PROBE_MAX`], while TCP finds out. *Locks*: the table.
     pub(crate) fn reclaim(&self, addr: SocketAddr, name: &Name) -> bool {
-        let holder = |rows: &HashMap<SocketAddr, Client>| {
+        let holder = |rows: &Rows| {
             let mut clients = rows.values().filter(|client| client.peer.addr.ip() == addr.ip());
             let holds = |client: &&Client| client.name.as_ref().is_some_and(|it| it.clashes(name));
             clients.find(holds).map(|client| Arc::clone(&client.peer))
@@ -134,7 +133,7 @@ impl Who {
         }
     }
 
-    pub(super) fn find<'a>(&self, rows: &'a HashMap<SocketAddr, Client>) -> Option<&'a Client> {
+    pub(super) fn find<'a>(&self, rows: &'a Rows) -> Option<&'a Client> {
         match self {
             Who::Addr(addr) => rows.get(addr),
             Who::Named(wanted) => {
