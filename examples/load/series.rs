@@ -21,9 +21,10 @@ const BYTES: usize = 64;
 const LENGTHS: [usize; 4] = [16, 64, 512, 4_096];
 const ROOM: usize = 100;
 
-/// What a point of the table delivers at most: about a second's work.
-const POINT_DELIVERIES: usize = 4_000_000;
-const POINT_BYTES: usize = 3_000_000_000;
+/// What a point of the table delivers at most: a few seconds of work. With much less, the first lines
+/// to a large room, whose sockets nobody has written to yet, would be most of what is measured.
+const POINT_DELIVERIES: usize = 40_000_000;
+const POINT_BYTES: usize = 5_000_000_000;
 
 /// Measures server and bare loop in turn; `each` is shown every run as it comes.
 ///
@@ -92,16 +93,16 @@ impl Table {
                 continue;
             }
             let setting = point_setting(setting, clients, bytes);
-            let mut costs = Vec::new();
-            for subject in subjects {
-                let mut runs = Vec::with_capacity(POINT_RUNS);
-                for _ in 0..POINT_RUNS {
+            let mut runs: Vec<Vec<Run>> = subjects.iter().map(|_| Vec::new()).collect();
+            // In turn, so that a machine which grows slower favours none.
+            for _ in 0..POINT_RUNS {
+                for (subject, runs) in subjects.iter().zip(&mut runs) {
                     let run = measure(*subject, &setting)?;
                     each(&run)?;
                     runs.push(run);
                 }
-                costs.extend(Cost::median_of(&runs));
             }
+            let costs = runs.iter().filter_map(|runs| Cost::median_of(runs)).collect();
             points.push(Point { clients, bytes, costs });
         }
         Ok(Self { points })
