@@ -73,6 +73,14 @@ pub(crate) const HEADROOM_BYTES: usize = 80 << 20;
 /// Descriptors kept for everything that is no client: the listener, pipes, files, refusals.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 32;
 
+/// Mappings of memory that a client's thread takes at the most: its stack and its signal stack, each
+/// with a guard page. One that cannot make them all ends the process, so there must be enough.
+pub(crate) const MAPPINGS_PER_CLIENT: u64 = 4;
+
+/// Mappings kept for everything else: the program itself, its heaps, and the stacks of threads that
+/// have just ended, of which glibc keeps 40 MiB for the next ones.
+pub(crate) const MAPPINGS_RESERVED: u64 = 2048;
+
 /// At most one log line of a kind in this time, with the number of those left out.
 pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(1);
 

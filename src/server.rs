@@ -12,7 +12,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::acceptor;
 use crate::config::Config;
-use crate::limits::{DESCRIPTORS_RESERVED, USER_TIMEOUT_BEYOND_STALL};
+use crate::limits::{
+    DESCRIPTORS_RESERVED, MAPPINGS_PER_CLIENT, MAPPINGS_RESERVED, USER_TIMEOUT_BEYOND_STALL,
+};
 use crate::room::transcript::Transcript;
 use crate::room::{Room, delivery};
 use crate::sys::{self, Waker};
@@ -248,17 +250,31 @@ fn open_transcript(room: &Room) -> Result<Option<Transcript>, StartError> {
     Ok(Some(transcript))
 }
 
-/// How many of the `wanted` clients the limit of descriptors allows.
+/// How many clients so many descriptors and mappings allow (none for any number), and which of the
+/// two allows no more.
+fn clients_allowed(descriptors: Option<u64>, mappings: Option<u64>) -> Option<(usize, String)> {
+    let by_descriptors = descriptors.map(|limit| {
+        let reason = format!("{limit} descriptors may be open (ulimit -n)");
+        (limit.saturating_sub(DESCRIPTORS_RESERVED), reason)
+    });
+    let by_mappings = mappings.map(|limit| {
+        let reason = format!("{limit} mappings of memory may be made (sysctl vm.max_map_count)");
+        (limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_CLIENT, reason)
+    });
+    let allowed = [by_descriptors, by_mappings].into_iter().flatten();
+    let (clients, reason) = allowed.min_by_key(|(clients, _)| *clients)?;
+    Some((usize::try_from(clients.max(1)).unwrap_or(usize::MAX), reason))
+}
+
+/// How many of the `wanted` clients the system allows.
 fn clients_max(wanted: usize) -> usize {
-    let Some(limit) = sys::descriptor_limit() else { return wanted };
-    let allowed = limit.saturating_sub(DESCRIPTORS_RESERVED).max(1);
-    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-    if allowed < wanted {
-        warn!(
-            "at most {allowed} clients, not {wanted}: {limit} descriptors may be open (ulimit -n)"
-        );
+    match clients_allowed(sys::descriptor_limit(), sys::mapping_limit()) {
+        Some((allowed, reason)) if allowed < wanted => {
+            warn!("at most {allowed} clients, not {wanted}: {reason}");
+            allowed
+        }
+        _ => wanted,
     }
-    allowed.min(wanted)
 }
 
 fn core_thread(name: &str) -> Builder {
@@ -271,5 +287,26 @@ struct OnDrop<F: Fn()>(F);
 impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         self.0();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_clients_as_the_scarcer_of_descriptors_and_mappings_allows() {
+        let allowed = |descriptors, mappings| {
+            clients_allowed(descriptors, mappings).map(|(clients, reason)| {
+                (clients, reason.split_whitespace().nth(1).map(str::to_owned))
+            })
+        };
+        let by = |what: &str| Some(what.to_owned());
+        assert_eq!(allowed(None, None), None);
+        assert_eq!(allowed(Some(1024), None), Some((992, by("descriptors"))));
+        assert_eq!(allowed(Some(1 << 20), Some(65530)), Some((15_870, by("mappings"))));
+        assert_eq!(allowed(Some(1024), Some(65530)), Some((992, by("descriptors"))));
+        assert_eq!(allowed(Some(3), Some(65530)), Some((1, by("descriptors"))));
+        assert_eq!(allowed(None, Some(5)), Some((1, by("mappings"))));
     }
 }

@@ -73,6 +73,11 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
+/// How many mappings of memory a process may have (none where that is unknown): proc_sys_vm(5).
+pub(crate) fn mapping_limit() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
+}
+
 /// Whether this process may only map so much memory.
 pub(crate) fn address_space_is_limited() -> bool {
     getrlimit(Resource::As).current.is_some()
