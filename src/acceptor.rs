@@ -15,8 +15,8 @@ use log::{info, warn};
 
 use crate::door;
 use crate::limits::{
-    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, DOOR_WAIT, HEADROOM_BYTES, LINGER_MAX, READER_STACK_BYTES,
-    TURNED_AWAY_MAX,
+    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, DOOR_WAIT, HEADROOM_BYTES, HEAP_BYTES, LINGER_MAX,
+    READER_STACK_BYTES, TURNED_AWAY_MAX,
 };
 use crate::reader;
 use crate::room::Room;
@@ -25,6 +25,7 @@ use crate::seats::Seat;
 use crate::seldom::Seldom;
 use crate::server::Stop;
 use crate::sys::{self, Interest};
+use crate::threads::Threads;
 
 /// Accepts until the server stops.
 ///
@@ -61,12 +62,14 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
 /// Whether there is memory for one client more and for those who are here. Where a limit of the
 /// address space (`ulimit -v`) leaves none, a refusal is better than a thread whose first allocation
 /// ends the process. Without such a limit there is nothing to be asked, which takes time.
-fn has_headroom() -> io::Result<()> {
+fn has_headroom(threads: &Threads) -> io::Result<()> {
     if !sys::address_space_is_limited() {
         return Ok(());
     }
+    // What glibc set aside for a thread that has ended, the next one takes over.
+    let aside = if threads.are_most() { HEAP_BYTES } else { 0 };
     let mut headroom = Vec::<u8>::new();
-    let reserved = headroom.try_reserve_exact(HEADROOM_BYTES);
+    let reserved = headroom.try_reserve_exact(HEADROOM_BYTES + aside);
     // Never used, it would not even be asked for.
     std::hint::black_box(&headroom);
     reserved.map_err(|_| ErrorKind::OutOfMemory.into())
@@ -164,7 +167,7 @@ impl Acceptor<'_> {
         // issue 78497).
         let threads = &self.room.threads;
         let start = AssertUnwindSafe(|| {
-            has_headroom()?;
+            has_headroom(threads)?;
             threads.start(name, READER_STACK_BYTES, serve)
         });
         let started = catch_unwind(start).unwrap_or_else(|_| Err(ErrorKind::OutOfMemory.into()));

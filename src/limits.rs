@@ -66,9 +66,12 @@ pub(crate) const PROBE_MAX: Duration = Duration::from_secs(2);
 /// out within a round trip, a dead one takes longer.
 pub(crate) const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
-/// Bytes of address space that must be free when a client is taken in: glibc sets 64 MiB of it aside
-/// for a thread that allocates, and asks the system itself for blocks of more than 32 MiB only.
-pub(crate) const HEADROOM_BYTES: usize = 80 << 20;
+/// Bytes of address space that must be free when a client is taken in, for all who are here, and
+pub(crate) const HEADROOM_BYTES: usize = 33 << 20;
+
+/// how many more when its thread may need a heap of its own, which glibc makes so large. (It asks the
+/// system itself only for blocks of more than 32 MiB, and only such a block shows what is free.)
+pub(crate) const HEAP_BYTES: usize = 64 << 20;
 
 /// Descriptors kept for everything that is no client: the listener, pipes, files, refusals.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 32;

@@ -15,6 +15,8 @@ pub(crate) struct Threads(Arc<Mutex<Table>>);
 struct Table {
     started: u64,
     live: HashMap<u64, JoinHandle<()>>,
+    /// How many lived at once at the most.
+    most: usize,
 }
 
 /// Takes a thread off the list when it ends, also by a panic.
@@ -50,7 +52,14 @@ impl Threads {
             run();
         });
         table.live.insert(number, started?);
+        table.most = table.most.max(table.live.len());
         Ok(())
+    }
+
+    /// Whether there never were more at once than live now. *Locks*: the list.
+    pub(crate) fn are_most(&self) -> bool {
+        let table = self.0.lock();
+        table.live.len() >= table.most
     }
 
     /// The names of those that live, in no order.

@@ -205,6 +205,32 @@ fn out_of_threads_it_tells_newcomers_so_and_nobody_else_notices() {
 }
 
 #[test]
+fn out_of_address_space_it_tells_newcomers_so_and_nobody_else_notices() {
+    let program = Program::start_under("ulimit -v 800000", &[]);
+    let [mut alice, mut bob] = program.people(["alice", "bob"]);
+    let mut crowd: Vec<Client> = Vec::new();
+    loop {
+        let mut newcomer = program.connect();
+        let line = newcomer.line();
+        if line == format!("*** {NOBODY_MORE}") {
+            newcomer.hears_the_end();
+            break;
+        }
+        crowd.push(newcomer);
+        assert!(crowd.len() < 4000, "800 MB are not enough for 4000 threads");
+    }
+    for text in ["meanwhile", &"x".repeat(4000)] {
+        alice.says(text);
+        for person in [&mut alice, &mut bob] {
+            person.hears_until(&format!("alice: {text}"));
+        }
+    }
+    drop(crowd);
+    wait_until("a free place", || program.connect().line().starts_with("*** welcome"));
+    assert_stops(program);
+}
+
+#[test]
 fn a_thousand_who_come_at_once_cost_no_million_notices_and_all_hear_afterwards() {
     const CROWD: usize = 1000;
     chat_server::raise_descriptor_limit();
