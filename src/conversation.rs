@@ -125,8 +125,12 @@ impl Conversation {
     ///
     /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
     pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         for event in events {
+            // What arrived together has one time, unless the client is slowed in between.
+            if self.not_before > now {
+                now = Instant::now();
+            }
             if let Some(ending) = self.peer.dismissed() {
                 self.talk.clear();
                 return Some(ending.clone());
