@@ -55,7 +55,7 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
     }
     // Whoever stands at the door now hears of the stop, as those do who are in.
     for Arrival { peer, seat, .. } in std::mem::take(&mut acceptor.arrivals) {
-        acceptor.start_reader(peer, seat);
+        acceptor.admit(peer, seat);
     }
 }
 
@@ -74,6 +74,9 @@ fn has_headroom(threads: &Threads) -> io::Result<()> {
     std::hint::black_box(&headroom);
     reserved.map_err(|_| ErrorKind::OutOfMemory.into())
 }
+
+/// What a client's thread does.
+type Serve = fn(&Arc<Room>, &Arc<Peer>, Seat);
 
 /// A connection at the door.
 struct Arrival {
@@ -139,11 +142,13 @@ impl Acceptor<'_> {
             return false;
         };
         match door::keep_out(&peer) {
-            None => self.start_reader(peer, seat),
+            None => self.admit(peer, seat),
             Some(reason) => {
                 info!("{} kept out: {reason}", peer.addr);
                 // Any other has hung up, and reads nothing.
-                if let Ending::NotChat(_) = reason {
+                if let Ending::NotChat(_) = reason
+                    && !self.start_thread(&peer, seat, reader::see_off)
+                {
                     self.hold(peer);
                 }
             }
@@ -159,10 +164,19 @@ impl Acceptor<'_> {
         Ok(Arc::new(Peer::new(sys::canonical(addr), stream, (self.room.config.clock)())))
     }
 
-    fn start_reader(&mut self, peer: Arc<Peer>, seat: Seat) {
+    fn admit(&mut self, peer: Arc<Peer>, seat: Seat) {
+        if self.start_thread(&peer, seat, reader::serve) {
+            info!("{} connected", peer.addr);
+        } else {
+            self.refuse(peer, "the server cannot take anybody more; try again later");
+        }
+    }
+
+    /// Starts a client's thread; false when the system refuses one.
+    fn start_thread(&mut self, peer: &Arc<Peer>, seat: Seat, run: Serve) -> bool {
         let name = reader::thread_name(peer.addr);
-        let (room, served) = (Arc::clone(self.room), Arc::clone(&peer));
-        let serve = move || reader::serve(&room, &served, seat);
+        let (room, served) = (Arc::clone(self.room), Arc::clone(peer));
+        let serve = move || run(&room, &served, seat);
         // Even the builder panics when a mapping is refused at the wrong moment (rust-lang/rust
         // issue 78497).
         let threads = &self.room.threads;
@@ -171,14 +185,12 @@ impl Acceptor<'_> {
             threads.start(name, READER_STACK_BYTES, serve)
         });
         let started = catch_unwind(start).unwrap_or_else(|_| Err(ErrorKind::OutOfMemory.into()));
-        if let Err(error) = &started {
-            if let Some(left_out) = self.faults.due() {
-                warn!("cannot start a thread for a client: {error}{left_out}");
-            }
-            self.refuse(peer, "the server cannot take anybody more; try again later");
-        } else {
-            info!("{} connected", peer.addr);
+        if let Err(error) = &started
+            && let Some(left_out) = self.faults.due()
+        {
+            warn!("cannot start a thread for a client: {error}{left_out}");
         }
+        started.is_ok()
     }
 
     fn refuse(&mut self, peer: Arc<Peer>, why: &str) {

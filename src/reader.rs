@@ -47,6 +47,14 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
     drop(seat);
 }
 
+/// Closes a connection that does not enter, once it has read why.
+///
+/// *Blocking*: up to [`LINGER_MAX`].
+pub(crate) fn see_off(_: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
+    close(&peer.stream);
+    drop(seat);
+}
+
 /// Where the client has connected to; its own address when the connection is gone.
 pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
     peer.stream.local_addr().map_or(peer.addr, sys::canonical)
