@@ -54,8 +54,11 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
         }
     }
     // Whoever stands at the door now hears of the stop, as those do who are in.
-    for Arrival { peer, seat, .. } in std::mem::take(&mut acceptor.arrivals) {
-        acceptor.admit(peer, seat);
+    for arrival in std::mem::take(&mut acceptor.arrivals) {
+        acceptor.let_in(arrival);
+    }
+    while !acceptor.turned_away.is_empty() {
+        acceptor.close_first();
     }
 }
 
@@ -138,9 +141,11 @@ impl Acceptor<'_> {
     /// Lets the first of those at the door in, or keeps it out, if it is due; whether it was.
     fn let_one_in(&mut self) -> bool {
         let due = |first: &mut Arrival| first.due <= Instant::now();
-        let Some(Arrival { peer, seat, .. }) = self.arrivals.pop_front_if(due) else {
-            return false;
-        };
+        let first = self.arrivals.pop_front_if(due);
+        first.map(|arrival| self.let_in(arrival)).is_some()
+    }
+
+    fn let_in(&mut self, Arrival { peer, seat, .. }: Arrival) {
         match door::keep_out(&peer) {
             None => self.admit(peer, seat),
             Some(reason) => {
@@ -153,7 +158,6 @@ impl Acceptor<'_> {
                 }
             }
         }
-        true
     }
 
     fn next(&self) -> io::Result<Arc<Peer>> {

@@ -49,7 +49,7 @@ pub(crate) type Rows = IndexMap<SocketAddr, Client>;
 /// The one room of a server, as its operator has it: see, say, send away.
 pub struct Room {
     pub(crate) config: Config,
-    /// Nearly in the order in which they came: the last one takes the place of who leaves.
+    /// In the order in which they came, but the last one takes the place of who leaves.
     pub(crate) table: Mutex<Rows>,
     /// Waited on with the table: a row has left it.
     pub(crate) row_left: Condvar,
