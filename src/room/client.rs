@@ -66,7 +66,10 @@ pub(crate) struct Peer {
     pub(crate) since: SystemTime,
     pub(crate) stream: TcpStream,
     pub(crate) lines_said: AtomicU64,
-    ending: OnceLock<Ending>,
+    /// Why somebody wants it to end.
+    dismissed: OnceLock<Ending>,
+    /// How its connection broke, as who wrote to it has seen. It may have left last words.
+    broken: OnceLock<Ending>,
     /// Whether its row is gone, with everything for it written or given up.
     served: Mutex<bool>,
     /// Waited on with `served`: it is, or the client is asked to end.
@@ -81,17 +84,20 @@ impl Peer {
             since,
             stream,
             lines_said: AtomicU64::new(0),
-            ending: OnceLock::new(),
+            dismissed: OnceLock::new(),
+            broken: OnceLock::new(),
             served: Mutex::new(false),
             changed: Condvar::new(),
         }
     }
 
-    /// Asks the client's reader to end it for `reason`; the first reason stays. What is queued can
-    /// still be written. Never blocks. *Locks*: the peer.
+    /// Asks the client's reader to end it for `reason`; the first reason stays, but a connection that
+    /// only broke can still be dismissed. What is queued can still be written. Never blocks.
+    /// *Locks*: the peer.
     pub(crate) fn end(&self, reason: Ending) {
+        let broke = matches!(reason, Ending::Broken(_));
         // A reason that comes second changes nothing.
-        let _ = self.ending.set(reason);
+        let _ = if broke { &self.broken } else { &self.dismissed }.set(reason);
         // Wakes the blocked read; a connection that is gone already has no reader in it.
         let _ = self.stream.shutdown(Shutdown::Read);
         // Held, so that a reader on its way into a pause is in it, and hears this.
@@ -99,9 +105,9 @@ impl Peer {
         self.changed.notify_all();
     }
 
-    /// Why somebody wants it to end. A connection that only broke may have left last words.
+    /// Why somebody wants it to end, last words or not.
     pub(crate) fn dismissed(&self) -> Option<&Ending> {
-        self.ending().filter(|ending| !matches!(ending, Ending::Broken(_)))
+        self.dismissed.get()
     }
 
     /// Pauses the client's reader, which calls this. *Blocking*: until then, or until the client is
@@ -129,7 +135,7 @@ impl Peer {
 
     /// Why it was asked to end, if it was.
     pub(crate) fn ending(&self) -> Option<&Ending> {
-        self.ending.get()
+        self.dismissed().or(self.broken.get())
     }
 }
 
@@ -176,6 +182,11 @@ impl Backlog {
             missed: 0,
             missed_own: 0,
         }
+    }
+
+    /// Whether nothing waits, not even word of what was missed.
+    fn is_empty(&self) -> bool {
+        self.slices.is_empty() && self.missed == 0 && self.missed_own == 0
     }
 
     fn count(&mut self, own: bool) -> &mut usize {
@@ -274,10 +285,14 @@ impl Client {
         missed
     }
 
-    /// Has the client told, when it reads again, that it missed so many lines of the talk.
+    /// Has the client told, when it reads again, that it missed so many lines of the talk that was
+    /// offered last.
     pub(crate) fn miss(&mut self, lines: usize) {
-        if lines > 0 {
-            self.backlog().missed += lines;
+        let Some(backlog) = &mut self.backlog else { return };
+        backlog.missed += lines;
+        if backlog.is_empty() {
+            // All that was skipped are lines that are no loss, and nothing else waits.
+            self.backlog = None;
         }
     }
 
@@ -286,7 +301,7 @@ impl Client {
     pub(crate) fn offer_own(&mut self, bytes: &[u8], backlog_bytes_max: usize) -> usize {
         let Some(sent) = self.send_directly(bytes) else { return 0 };
         let backlog = self.backlog();
-        if backlog.own_bytes >= backlog_bytes_max {
+        if backlog.own_bytes >= backlog_bytes_max.max(1) {
             let missed = bytes.iter().filter(|&&byte| byte == b'\n').count();
             backlog.missed_own += missed;
             return missed;

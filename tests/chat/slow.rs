@@ -220,6 +220,24 @@ fn who_takes_little_but_takes_it_is_kept() {
 }
 
 #[test]
+fn an_answer_arrives_whole_even_where_nothing_may_wait() {
+    const LINES: usize = 1000;
+    let room = Room::with(Config { backlog_bytes_max: 0, history_lines: 1, ..config() });
+    let [mut alice] = room.people(["alice"]);
+    let text = |number| format!("line {number} {}", "x".repeat(3900));
+    for number in 1..=LINES {
+        alice.says(&text(number));
+        alice.hears(&format!("alice: {}", text(number)));
+    }
+    // More than its socket takes at once.
+    let mut slow = slow_one(&room, &mut alice);
+    slow.says(&format!("/last {LINES}"));
+    for number in 1..=LINES {
+        slow.hears(&format!("alice: {}", text(number)));
+    }
+}
+
+#[test]
 fn ten_thousand_lines_asked_for_arrive_whole_although_little_may_wait() {
     const LINES: usize = 10_000;
     let room = Room::with(Config { backlog_bytes_max: 1000, history_lines: 1, ..config() });

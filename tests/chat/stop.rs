@@ -1,6 +1,7 @@
 //! The stop: everybody is told, nobody holds it up, the port is free at once.
 
 use std::net::TcpStream;
+use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,23 @@ fn everybody_is_told_of_the_stop_and_hears_a_clean_end() {
 fn an_idle_room_stops_at_once() {
     let mut room = Room::open();
     let _people = room.people(["alice", "bob"]);
+    assert!(room.closes() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_flood_that_is_slowed_and_whose_sender_has_gone_holds_up_nothing() {
+    let mut room = Room::with(Config { rate_lines: NonZeroU32::new(1), ..config() });
+    let [mut alice] = room.people(["alice"]);
+    let mut flood = room.connect().joined();
+    // Ten minutes of talk at that rate, of which a part was read when the name is told.
+    flood.sends(["/name flood", &"\nx".repeat(600), "\n"].concat().as_bytes());
+    alice.hears_until_end_of(" is now flood");
+    flood.resets();
+    // When the second one is heard, the first one has failed to reach it.
+    for text in ["one", "two"] {
+        alice.says(text);
+        alice.hears(&format!("alice: {text}"));
+    }
     assert!(room.closes() < Duration::from_secs(1));
 }
 
