@@ -106,8 +106,8 @@ pub(crate) const WATCH_LINES_MAX: usize = 1024;
 /// Connections that may wait in the kernel to be accepted; Linux caps it at `net.core.somaxconn`.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
-/// Connections turned away without a thread that are held open for [`LINGER_MAX`], so that they can read why. Beyond it
-/// the oldest is closed at once.
+/// Connections turned away without a thread that are held open for [`LINGER_MAX`], so that they can
+/// read why. Beyond it the oldest is closed at once.
 pub(crate) const TURNED_AWAY_MAX: usize = 8;
 
 /// How long a closing connection may go on sending before it is closed for good. Closing with
