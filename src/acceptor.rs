@@ -27,6 +27,9 @@ use crate::server::Stop;
 use crate::sys::{self, Interest};
 use crate::threads::Threads;
 
+/// What a newcomer is told whom the system leaves no descriptor or no thread for.
+const NOBODY_MORE: &str = "the server cannot take anybody more; try again later";
+
 /// Accepts until the server stops.
 ///
 /// *Blocking*: in `poll`. *Locks*: the list of threads, to start a reader.
@@ -172,7 +175,7 @@ impl Acceptor<'_> {
         if self.start_thread(&peer, seat, reader::serve) {
             info!("{} connected", peer.addr);
         } else {
-            self.refuse(peer, "the server cannot take anybody more; try again later");
+            self.refuse(peer, NOBODY_MORE);
         }
     }
 
@@ -225,7 +228,7 @@ impl Acceptor<'_> {
         }
         drop(self.spare.take());
         if let Ok(peer) = self.next() {
-            self.refuse(peer, "the server cannot take anybody more; try again later");
+            self.refuse(peer, NOBODY_MORE);
             // Held like the others it would keep the descriptor that is wanted back.
             self.turned_away.rotate_right(1);
             self.close_first();

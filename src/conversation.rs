@@ -14,7 +14,6 @@ use crate::door::Stranger;
 use crate::encoding::{EncodingChoice, Script};
 use crate::limits::BURST;
 use crate::pace::Pace;
-use crate::reader::local_addr;
 use crate::room::Room;
 use crate::room::client::{Ending, Peer};
 use crate::room::history::Said;
@@ -115,7 +114,7 @@ impl Conversation {
     ///
     /// *Blocking*: while the inbox is full.
     pub(crate) fn turn_away(&self, stranger: Stranger) -> Ending {
-        let answer = stranger.answer(local_addr(&self.peer)).into_bytes();
+        let answer = stranger.answer(self.peer.local_addr()).into_bytes();
         self.room.inbox.append(|room| room.answer(self.peer.addr, answer));
         stranger.ending()
     }

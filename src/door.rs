@@ -4,7 +4,6 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use crate::reader::local_addr;
 use crate::room::client::{Ending, Peer};
 use crate::sys;
 
@@ -20,7 +19,7 @@ pub(crate) fn keep_out(peer: &Peer) -> Option<Ending> {
         Ok(peeked) => {
             let stranger = Stranger::of_bytes(&first[..peeked])?;
             // The socket is empty, so the answer fits, unless the peer is gone already.
-            let _ = sys::send_now(&peer.stream, stranger.answer(local_addr(peer)).as_bytes());
+            let _ = sys::send_now(&peer.stream, stranger.answer(peer.local_addr()).as_bytes());
             Some(stranger.ending())
         }
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,

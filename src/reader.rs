@@ -55,11 +55,6 @@ pub(crate) fn see_off(_: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
     drop(seat);
 }
 
-/// Where the client has connected to; its own address when the connection is gone.
-pub(crate) fn local_addr(peer: &Peer) -> SocketAddr {
-    peer.stream.local_addr().map_or(peer.addr, sys::canonical)
-}
-
 /// Reads until the client ends, or is asked to.
 fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
     let mut ear = Ear { decoder: Decoder::new(room.config.line_bytes_max), events: Vec::new() };

@@ -91,6 +91,11 @@ impl Peer {
         }
     }
 
+    /// Where the client has connected to; its own address when the connection is gone.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().map_or(self.addr, sys::canonical)
+    }
+
     /// Asks the client's reader to end it for `reason`; the first reason stays, but a connection that
     /// only broke can still be dismissed. What is queued can still be written. Never blocks.
     /// *Locks*: the peer.
