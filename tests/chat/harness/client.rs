@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use encoding_rs::{Encoding, UTF_8};
 use rustix::net::sockopt;
@@ -77,6 +77,13 @@ impl Client {
     /// Sends, and says whether the server still takes it.
     pub(crate) fn tries_to_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// Says `flood` over and over and reads nothing, until the server takes no more.
+    pub(crate) fn floods(&mut self) {
+        let started = Instant::now();
+        let paste = "flood\n".repeat(1000);
+        while started.elapsed() < DEADLINE && self.tries_to_send(paste.as_bytes()) {}
     }
 
     /// Says that it will send nothing more, and goes on hearing.
