@@ -58,6 +58,11 @@ pub(crate) struct Cli {
     #[arg(default_value_t = Config::default().backlog_bytes_max)]
     max_backlog: usize,
 
+    /// Bytes of lines that may wait for all clients together; a quarter of the memory by default
+    #[arg(long, value_name = "BYTES", env = "CHAT_SERVER_MAX_WAITING")]
+    #[arg(default_value_t = Config::default().waiting_bytes_max)]
+    max_waiting: usize,
+
     /// Disconnect who has lines waiting and takes none for so long
     #[arg(long, value_name = "SECONDS", env = "CHAT_SERVER_STALL_TIMEOUT")]
     #[arg(default_value_t = Config::default().stall_timeout.as_secs())]
@@ -109,6 +114,7 @@ impl Cli {
             clients_per_host_max: (self.max_per_host > 0).then_some(self.max_per_host),
             rate_lines: NonZeroU32::new(self.rate),
             backlog_bytes_max: self.max_backlog,
+            waiting_bytes_max: self.max_waiting,
             stall_timeout: Duration::from_secs(self.stall_timeout),
             idle_timeout: (self.idle_timeout > 0).then_some(Duration::from_secs(self.idle_timeout)),
             ..Config::default()
@@ -181,15 +187,18 @@ mod tests {
         assert_eq!(given.time_format.to_string(), default.time_format.to_string());
         assert_eq!(given.clients_max, default.clients_max);
         assert_eq!(given.line_bytes_max, default.line_bytes_max);
+        assert_eq!(given.waiting_bytes_max, default.waiting_bytes_max);
     }
 
     #[test]
     fn options_reach_the_configuration() {
-        let args = "--host ::1 --port 0 --time-format %H:%M --max-clients 7 --max-line 80";
+        let args =
+            "--host ::1 --port 0 --time-format %H:%M --max-clients 7 --max-line 80 --max-waiting 9";
         let given = config(&args.split(' ').collect::<Vec<_>>());
         assert_eq!(given.addr, "[::1]:0".parse().unwrap());
         assert_eq!(given.time_format.to_string(), "%H:%M");
         assert_eq!((given.clients_max, given.line_bytes_max), (7, 80));
+        assert_eq!(given.waiting_bytes_max, 9);
     }
 
     #[test]

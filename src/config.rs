@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use crate::encoding::EncodingChoice;
 use crate::limits::{
     BACKLOG_BYTES_MAX, CLIENTS_MAX, HISTORY_LINES, LINE_BYTES_MAX, RATE_LINES, STALL_TIMEOUT,
+    WAITING_BYTES_MIN, WAITING_SHARE,
 };
 use crate::stamp::{Clock, TimeFormat};
+use crate::sys;
 
 /// How a server listens, and its limits. Start from [`Config::default`].
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub struct Config {
     pub rate_lines: Option<NonZeroU32>,
     /// Bytes of lines that may wait for one slow client; [`BACKLOG_BYTES_MAX`] by default.
     pub backlog_bytes_max: usize,
+    /// Bytes of lines that may wait for all clients together. By default one in [`WAITING_SHARE`] of
+    /// the bytes of memory that the process may use, and [`WAITING_BYTES_MIN`] at least.
+    pub waiting_bytes_max: usize,
     /// How long a client that has lines waiting may take none; [`STALL_TIMEOUT`] by default.
     pub stall_timeout: Duration,
     /// How long a client may say nothing; for ever by default.
@@ -47,6 +52,9 @@ pub struct Config {
 }
 
 impl Default for Config {
+    /// Every default. The first call asks the system how much memory the process may use: it reads
+    /// `/proc/meminfo`, the limits of control groups, and that of `ulimit -v`. The value holds for all
+    /// later calls.
     fn default() -> Config {
         Config {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9999)),
@@ -56,6 +64,7 @@ impl Default for Config {
             clients_per_host_max: None,
             rate_lines: NonZeroU32::new(RATE_LINES),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
+            waiting_bytes_max: waiting_bytes_default(sys::usable_bytes()),
             stall_timeout: STALL_TIMEOUT,
             idle_timeout: None,
             encoding: EncodingChoice::Auto,
@@ -64,5 +73,25 @@ impl Default for Config {
             sync: false,
             clock: SystemTime::now,
         }
+    }
+}
+
+/// Bytes that may wait for all clients together where so much memory may be used.
+fn waiting_bytes_default(usable_bytes: u64) -> usize {
+    let share = usize::try_from(usable_bytes / WAITING_SHARE).unwrap_or(usize::MAX);
+    share.max(WAITING_BYTES_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_memory_may_wait_and_64_mib_at_least() {
+        assert_eq!(waiting_bytes_default(8 << 30), 2 << 30);
+        assert_eq!(waiting_bytes_default(260 << 20), 65 << 20);
+        assert_eq!(waiting_bytes_default(256 << 20), 64 << 20);
+        assert_eq!(waiting_bytes_default(1 << 20), 64 << 20);
+        assert!(Config::default().waiting_bytes_max >= 64 << 20);
     }
 }

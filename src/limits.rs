@@ -27,6 +27,14 @@ pub(crate) const INBOX_BYTES_MAX: usize = 256 << 10;
 /// asked for itself. Beyond it whole lines are skipped, and it is told how many.
 pub const BACKLOG_BYTES_MAX: usize = 1 << 20;
 
+/// The part of the memory that the process may use that may be taken, by default, by lines that wait
+/// for all clients together: one in so many bytes.
+pub const WAITING_SHARE: u64 = 4;
+
+/// Bytes of lines that may wait for all clients together, by default, however little memory there is:
+/// the backlogs of 64 slow clients.
+pub const WAITING_BYTES_MIN: usize = 64 << 20;
+
 /// What a backlog counts for each slice beyond its bytes, so that many tiny ones are bounded too.
 pub(crate) const SLICE_BYTES: usize = 64;
 
@@ -150,6 +158,7 @@ pub(crate) const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 const _: () = {
     assert!(READ_BYTES_MIN <= READ_BYTES_MAX && READ_BYTES_MAX <= TOGETHER_BYTES_MAX);
     assert!(TOGETHER_BYTES_MAX <= INBOX_BYTES_MAX);
+    assert!(BACKLOG_BYTES_MAX <= WAITING_BYTES_MIN);
     // Standard streams, listener, pipes and files, and the console's, make up to 24.
     assert!(TURNED_AWAY_MAX as u64 + 24 <= DESCRIPTORS_RESERVED);
 };

@@ -2,6 +2,7 @@
 //! that sockets and threads can end. Safe calls of Unix only; the rest of the library knows none.
 
 mod liveness;
+mod memory;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -16,6 +17,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub(crate) use self::liveness::{Liveness, liveness};
+pub(crate) use self::memory::usable_bytes;
 use crate::limits::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG};
 
 /// Listens on `addr` without blocking in accept. On `::` it takes IPv4 too.
