@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chat_server::Room;
+use parking_lot::Mutex;
 
 use crate::output::Output;
 use crate::signals::{self, Stop};
@@ -45,8 +46,15 @@ pub(crate) struct Handle {
     modes: Option<Modes>,
     editing: Arc<AtomicBool>,
     console_ended: Ended,
+    chat_token: ChatToken,
     chat_ended: Ended,
 }
+
+/// The token of the thread that shows the chat, until that thread starts.
+///
+/// Shared, because the console's thread, which starts the other one, may be blocked in a read for
+/// ever: the end of the process cannot wait for what that thread holds.
+type ChatToken = Arc<Mutex<Option<Sender<Infallible>>>>;
 
 /// Starts the console's thread; with `modes`, which only a terminal has, lines can be edited.
 ///
@@ -61,16 +69,18 @@ pub(crate) fn start(
     let editing = Arc::new(AtomicBool::new(false));
     let (console_lives, console_ended) = life();
     let (chat_lives, chat_ended) = life();
+    let chat_token: ChatToken = Arc::new(Mutex::new(Some(chat_lives)));
     let handle = Handle {
         stop: Arc::clone(&stop),
         output: output.clone(),
         modes,
         editing: Arc::clone(&editing),
         console_ended,
+        chat_token: Arc::clone(&chat_token),
         chat_ended,
     };
     let at_terminal = handle.modes.is_some();
-    let chat = Chat { shown: Arc::default(), lives: Some(chat_lives) };
+    let chat = Chat { shown: Arc::default(), token: chat_token };
     let mut console = Console { room, stop, output, chat };
     if at_terminal {
         console.chat.show(&console.room, &console.output)?;
@@ -98,6 +108,8 @@ impl Handle {
     /// `deadline` at most.
     pub(crate) fn close(self, deadline: Instant) {
         self.stop.ignore_interrupts();
+        // A thread that never started has nothing to print.
+        drop(self.chat_token.lock().take());
         self.chat_ended.wait(deadline);
         if self.editing.load(Ordering::SeqCst) {
             self.output.flush(deadline);
@@ -204,8 +216,7 @@ impl Console {
 /// The public lines of the room, as the console shows them.
 struct Chat {
     shown: Arc<AtomicBool>,
-    /// Handed to the thread when that starts.
-    lives: Option<Sender<Infallible>>,
+    token: ChatToken,
 }
 
 impl Chat {
@@ -216,7 +227,7 @@ impl Chat {
     }
 
     fn has_thread(&self) -> bool {
-        self.lives.is_none()
+        self.token.lock().is_none()
     }
 
     /// Lets the chat be shown from now on.
@@ -228,7 +239,7 @@ impl Chat {
     /// When the system refuses the thread.
     fn show(&mut self, room: &Room, output: &Output) -> io::Result<()> {
         self.shown.store(true, Ordering::SeqCst);
-        let Some(lives) = self.lives.take() else {
+        let Some(token) = self.token.lock().take() else {
             return Ok(());
         };
         let (shown, output, mut watch) = (Arc::clone(&self.shown), output.clone(), room.watch());
@@ -245,7 +256,7 @@ impl Chat {
                 }
                 output.print(&line.to_string());
             }
-            drop(lives);
+            drop(token);
         })?;
         Ok(())
     }

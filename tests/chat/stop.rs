@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chat_server::Config;
+use rustix::process::Signal;
 
 use super::harness::*;
 
@@ -135,6 +136,22 @@ fn a_server_that_is_stopped_before_it_runs_ends_at_once() {
     stop.stop();
     stop.stop();
     server.run().unwrap();
+}
+
+#[test]
+fn a_console_that_waits_for_input_does_not_hold_up_the_end() {
+    let mut programs: [Program; 3] = std::array::from_fn(|_| Program::start(&[]));
+    let times = programs.each_mut().map(|program| {
+        let asked = Instant::now();
+        program.is_sent(Signal::TERM);
+        wait_until("the program ends", || program.status().is_some());
+        let took = asked.elapsed();
+        assert_eq!(program.status(), Some(Some(0)));
+        took
+    });
+    // The fastest of three, for the machine may be busy with other tests.
+    let took = times.into_iter().min().expect("three times");
+    assert!(took < Duration::from_millis(300), "{took:?}");
 }
 
 #[test]
