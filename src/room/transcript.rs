@@ -2,7 +2,8 @@
 //!
 //! One write for a batch; with `sync` one fdatasync, too. Trouble with the disk never stops the
 //! talk: it is logged once, lines not written are counted, and writing resumes when it can. A line
-//! stands in the file whole or not at all. Only the delivery thread writes.
+//! stands in the file whole or not at all: a part that was written is taken away again, or, where
+//! that cannot be (a pipe), the rest follows before anything else. Only the delivery thread writes.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -44,11 +45,24 @@ struct Stamp {
 
 struct OpenFile {
     file: File,
-    /// Up to here the file holds whole lines; none for what is no regular file.
-    good: Option<u64>,
-    /// A part of a line stands at the end and could not be taken away.
-    torn: bool,
+    /// The length of the file as far as it was written here; `None` for what is no regular file.
+    length: Option<u64>,
+    /// What is still to be written of a line that was begun and could not be taken away, with its end.
+    rest: Vec<u8>,
     identity: (u64, u64),
+}
+
+/// Why a batch could not be written as a whole.
+struct Failure {
+    error: io::Error,
+    /// How many of its lines stand in the file, or will when the rest of the last one follows.
+    lines_written: u64,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure { error, lines_written: 0 }
+    }
 }
 
 impl OpenFile {
@@ -70,8 +84,8 @@ impl OpenFile {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let metadata = file.metadata()?;
-        let mut open =
-            OpenFile { file, good: None, torn: false, identity: (metadata.dev(), metadata.ino()) };
+        let identity = (metadata.dev(), metadata.ino());
+        let mut open = OpenFile { file, length: None, rest: Vec::new(), identity };
         if metadata.is_file() {
             open.close_off(metadata.len())?;
         }
@@ -83,29 +97,43 @@ impl OpenFile {
         if length > 0 {
             self.file.read_exact_at(&mut last, length - 1)?;
         }
-        self.good = Some(length);
+        self.length = Some(length);
         if last != *b"\n" {
-            self.append(b"\n")?;
+            self.append(b"\n").map_err(|failure| failure.error)?;
             info!("the transcript's last line was torn by a crash; it is closed off");
         }
         Ok(())
     }
 
-    /// Appends all of `lines`, or none of it.
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.torn {
-            (&self.file).write_all(b"\n")?;
-            self.torn = false;
+    /// Appends whole lines: all of `lines`, or none where a part can be taken away again, or as many
+    /// as fit, with the rest of the last one to follow.
+    fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
+        let (finished, end) = write_what_fits(&self.file, &self.rest);
+        self.rest.drain(..finished);
+        self.grow_by(finished);
+        end?;
+        let (written, end) = write_what_fits(&self.file, lines);
+        let Err(error) = end else {
+            self.grow_by(written);
+            return Ok(());
+        };
+        // A full disk takes a part of a line.
+        if self.length.is_some_and(|length| self.file.set_len(length).is_ok()) {
+            return Err(error.into());
         }
-        let written = (&self.file).write_all(lines);
-        if let Some(good) = &mut self.good {
-            match &written {
-                Ok(()) => *good += lines.len() as u64,
-                // A full disk takes a part of a line; that part goes, or is closed off later.
-                Err(_) => self.torn = self.file.set_len(*good).is_err(),
-            }
+        self.grow_by(written);
+        let (whole, left) = lines.split_at(written);
+        let mut lines_written = whole.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        if whole.last().is_some_and(|&byte| byte != b'\n') {
+            self.rest
+                .extend(left.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default());
+            lines_written += 1;
         }
-        written
+        Err(Failure { error, lines_written })
+    }
+
+    fn grow_by(&mut self, written: usize) {
+        self.length = self.length.map(|length| length + written as u64);
     }
 
     /// Whether the path still leads to this file: it may have been rotated or removed.
@@ -114,10 +142,28 @@ impl OpenFile {
         if (there.dev(), there.ino()) != self.identity {
             return false;
         }
-        // Somebody may have emptied it in place, or appended to it.
-        self.good = self.good.map(|_| there.len());
+        // Somebody may have emptied it in place, or appended to it; the rest of a line would stand
+        // there by itself.
+        if self.length.is_some_and(|length| length != there.len()) {
+            self.length = Some(there.len());
+            self.rest.clear();
+        }
         true
     }
+}
+
+/// Writes until all of `bytes` is written or `file` takes no more; gives how much was written.
+fn write_what_fits(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(taken) => written += taken,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
 }
 
 impl Transcript {
@@ -165,7 +211,7 @@ impl Transcript {
                 }
                 0
             }
-            Err(error) => {
+            Err(Failure { error, lines_written }) => {
                 if self.lost == 0
                     && let Some(left_out) = self.troubles.due()
                 {
@@ -175,13 +221,14 @@ impl Transcript {
                          {left_out}"
                     );
                 }
-                self.lost += count;
-                count
+                let lost = count - lines_written;
+                self.lost += lost;
+                lost
             }
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self) -> Result<(), Failure> {
         if self.file.as_mut().is_none_or(|file| !file.is_at(&self.path)) {
             // Closed first: a file that came back under its old name must not meet our own lock.
             self.file = None;

@@ -1,12 +1,13 @@
 //! Trouble with the transcript's file: full, rotated, removed, forbidden, taken.
 
 use std::fs::{self, OpenOptions, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use chat_server::Config;
+use rustix::fs::OFlags;
 
 use super::harness::*;
 
@@ -205,6 +206,42 @@ fn a_pipe_that_nobody_reads_stops_nobody() {
     while room.operator.stats().lines_not_written == 0 {
         talk(&mut alice, &line);
     }
+}
+
+/// Reads what a pipe holds, and waits for nothing.
+fn read_all_there_is(pipe: &mut fs::File, read: &mut Vec<u8>) {
+    let end = pipe.read_to_end(read).expect_err("the server holds the pipe open");
+    assert_eq!(end.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_pipe_that_is_read_late_gives_each_line_whole_or_not_at_all() {
+    let folder = Folder::new();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let room = room_that_writes(&pipe);
+    let mut alice = room.client();
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut reader = OpenOptions::new().read(true).custom_flags(flags).open(&pipe).unwrap();
+    let (mut said, mut read) = (Vec::new(), Vec::new());
+    for round in 1..=3 {
+        while room.operator.stats().lines_not_written < 3 * round {
+            // More than a pipe takes as a whole or not at all, so that some end in its middle.
+            let line = format!("{:04}{}", said.len(), "x".repeat(4092));
+            said.push(talk(&mut alice, &line));
+        }
+        read_all_there_is(&mut reader, &mut read);
+    }
+    said.push(talk(&mut alice, "the end"));
+    read_all_there_is(&mut reader, &mut read);
+    let read = String::from_utf8(read).unwrap();
+    let read: Vec<&str> = read.lines().map(|line| body(line).expect(line)).collect();
+    let mut missing = said.iter().map(String::as_str).filter(|line| !read.contains(line));
+    assert_eq!(room.operator.stats().lines_not_written, missing.by_ref().count() as u64);
+    let mut said = said.iter();
+    // In their order, and each once.
+    assert!(read.iter().all(|line| said.any(|said| said == line)), "{read:#?}");
+    assert_eq!(read.last().copied(), Some(format!("{}: the end", alice.addr()).as_str()));
 }
 
 #[test]
