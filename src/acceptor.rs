@@ -42,6 +42,7 @@ pub(crate) fn accept(room: &Arc<Room>, listener: TcpListener, stop: &Stop) {
         arrivals: VecDeque::new(),
         turned_away: VecDeque::new(),
         refusals: Seldom::default(),
+        kept_out: Seldom::default(),
         faults: Seldom::default(),
         pause: ACCEPT_PAUSE_MIN,
         paused_until: None,
@@ -104,6 +105,7 @@ struct Acceptor<'a> {
     /// input would reset it, and it might never read why.
     turned_away: VecDeque<(Instant, Arc<Peer>)>,
     refusals: Seldom,
+    kept_out: Seldom,
     faults: Seldom,
     /// How long to pause after the next fault.
     pause: Duration,
@@ -152,7 +154,9 @@ impl Acceptor<'_> {
         match door::keep_out(&peer) {
             None => self.admit(peer, seat),
             Some(reason) => {
-                info!("{} kept out: {reason}", peer.addr);
+                if let Some(left_out) = self.kept_out.due() {
+                    info!("{} kept out: {reason}{left_out}", peer.addr);
+                }
                 // Any other has hung up, and reads nothing.
                 if let Ending::NotChat(_) = reason
                     && !self.start_thread(&peer, seat, reader::see_off)

@@ -1,6 +1,7 @@
 //! What is no chat: answered in its own words, closed, and never shown to the room.
 
 use std::thread;
+use std::time::Instant;
 
 use super::harness::*;
 
@@ -143,6 +144,22 @@ fn nobody_is_told_of_who_connects_and_closes_at_once() {
     hear_nothing_else(&mut people);
     drop(people);
     room.is_deserted();
+}
+
+#[test]
+fn a_storm_of_connections_that_close_at_once_is_told_of_in_a_few_lines_of_the_log() {
+    let program = Program::start(&[]);
+    let mut kept_out = Vec::new();
+    let started = Instant::now();
+    (0..200).for_each(|_| drop(program.connect()));
+    wait_until("one line more tells how many were left out", || {
+        drop(program.connect());
+        kept_out.extend(program.logged().into_iter().filter(|line| line.contains("kept out")));
+        let told = |line: &String| line.contains("times more since it was last said");
+        kept_out.last().is_some_and(told)
+    });
+    let seconds = usize::try_from(started.elapsed().as_secs()).expect("a few");
+    assert!(kept_out.len() <= seconds + 2, "{kept_out:#?}");
 }
 
 #[test]
