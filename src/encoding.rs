@@ -3,14 +3,17 @@
 //! Knows nothing of lines' ends or telnet: CR, LF and 255 are taken out before, and never stand
 //! inside a character of the encodings that are allowed here.
 
+mod table;
+mod writer;
+
 use std::fmt;
 use std::str::FromStr;
 
-use encoding_rs::{
-    Encoder, EncoderResult, Encoding, GB18030, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE,
-};
+use encoding_rs::{Encoding, GB18030, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::text::Line;
+
+pub(crate) use writer::write;
 
 /// Encodings that are named when an unknown one was asked for.
 const COMMON: &str = "utf-8, gb18030, gbk, big5, shift_jis, euc-jp, euc-kr, windows-1252, koi8-r";
@@ -121,35 +124,6 @@ impl Script {
             self.encoding = GB18030;
         }
         Line::new(&self.encoding.decode_without_bom_handling(&raw).0)
-    }
-}
-
-/// Appends `text` in this encoding; what it has no character for becomes `?`.
-pub(crate) fn write(encoding: &'static Encoding, text: &str, bytes: &mut Vec<u8>) {
-    if encoding == UTF_8 {
-        return bytes.extend_from_slice(text.as_bytes());
-    }
-    let mut encoder = encoding.new_encoder();
-    let mut rest = text;
-    while let Some(unmappable) = write_on(&mut encoder, &mut rest, bytes) {
-        // Between two calls the encoder is in its initial state or one in which ASCII is itself.
-        debug_assert!(!unmappable.is_ascii());
-        bytes.push(b'?');
-    }
-}
-
-/// Appends up to the first character that cannot be written, and gives that one.
-fn write_on(encoder: &mut Encoder, rest: &mut &str, bytes: &mut Vec<u8>) -> Option<char> {
-    loop {
-        let needed = encoder.max_buffer_length_from_utf8_without_replacement(rest.len());
-        bytes.reserve(needed.unwrap_or(rest.len()).max(16));
-        let (result, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, bytes, true);
-        *rest = &rest[read..];
-        match result {
-            EncoderResult::InputEmpty => return None,
-            EncoderResult::OutputFull => {}
-            EncoderResult::Unmappable(character) => return Some(character),
-        }
     }
 }
 
