@@ -11,7 +11,9 @@
 
 use std::sync::OnceLock;
 
-use encoding_rs::{BIG5, EncoderResult, Encoding, GB18030};
+use encoding_rs::{
+    BIG5, EncoderResult, Encoding, GB18030, WINDOWS_874, WINDOWS_1252, WINDOWS_1254, X_USER_DEFINED,
+};
 
 /// Characters of a page, the unit in which a table is filled.
 const PAGE_CHARS: usize = 256;
@@ -45,6 +47,7 @@ impl Code {
             return Code::UNMAPPABLE;
         }
         match encoded[..len] {
+            [byte] if is_c1(encoding, byte) => Code::UNMAPPABLE,
             [a] | [ESCAPE, _, _, a, ESCAPE, _, _] => Code([a, 0, 0, 0]),
             [a, b] | [ESCAPE, _, _, a, b, ESCAPE, _, _] => Code([a, b, 0, 0]),
             [a, b, c] => Code([a, b, c, 0]),
@@ -72,6 +75,30 @@ impl Code {
         // One copy of constant length costs less than one of one to four bytes.
         bytes.extend_from_slice(&self.0);
         bytes.truncate(bytes.len() - padding as usize);
+    }
+}
+
+/// Whether this character of one byte could be a C1 control character (ISO/IEC 6429) at the
+/// client's terminal, where for example 0x9B begins a control sequence as ESC `[` does.
+///
+/// In ISO 8859 the bytes 0x80 to 0x9F are C1 control characters. The WHATWG standard gives the
+/// labels `latin1`, `iso-8859-1` and `ascii` to windows-1252, `iso-8859-9` and `latin5` to
+/// windows-1254, and `iso-8859-11` and `tis-620` to windows-874, which have letters and punctuation
+/// there. A client that chose one of these labels may have a terminal that is in ISO 8859: the line
+/// `›2J` would clear its screen. x-user-defined has characters for private use there. So these four
+/// do not write those bytes, except 0x80, the euro sign of the first three, which is a padding
+/// character in C1, on which no terminal acts.
+///
+/// No label of ISO 8859 leads to another encoding with characters there (windows-1250, KOI8,
+/// IBM866, macintosh, and the encodings with several bytes a character), so that the terminal of a
+/// client that chose one of those has no C1 control characters there, and they keep their
+/// characters.
+fn is_c1(encoding: &'static Encoding, byte: u8) -> bool {
+    if encoding == X_USER_DEFINED {
+        (0x80..=0x9F).contains(&byte)
+    } else {
+        [WINDOWS_1252, WINDOWS_1254, WINDOWS_874].contains(&encoding)
+            && (0x81..=0x9F).contains(&byte)
     }
 }
 

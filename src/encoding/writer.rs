@@ -6,7 +6,8 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8};
 
 use super::table::{Code, Table};
 
-/// Appends `text` in this encoding. A character that the encoding lacks becomes `?`.
+/// Appends `text` in this encoding. A character that the encoding lacks, or whose byte could be a
+/// control character of the client's terminal (see `table::is_c1`), becomes `?`.
 ///
 /// The encoding must not be UTF-16, in which ASCII is not written as itself.
 pub(crate) fn write(encoding: &'static Encoding, text: &str, bytes: &mut Vec<u8>) {
@@ -132,6 +133,12 @@ mod tests {
         windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 \
         windows-1257 windows-1258 windows-874 x-mac-cyrillic x-user-defined";
 
+    /// Labels that a client at an ISO 8859 terminal may choose.
+    const ISO_8859: &str = "\
+        ascii us-ascii latin1 iso-8859-1 iso-8859-2 iso-8859-3 iso-8859-4 iso-8859-5 \
+        iso-8859-6 iso-8859-7 iso-8859-8 iso-8859-8-i iso-8859-9 latin5 iso-8859-10 \
+        iso-8859-11 tis-620 iso-8859-13 iso-8859-14 iso-8859-15 iso-8859-16 x-user-defined";
+
     fn encoding(label: &str) -> &'static Encoding {
         Encoding::for_label(label.as_bytes()).unwrap()
     }
@@ -146,7 +153,7 @@ mod tests {
         bytes
     }
 
-    /// What the encoder of `encoding_rs` writes, with `?` for what it lacks.
+    /// What the encoder of `encoding_rs` writes, with `?` for what it lacks and for C1 controls.
     fn expected(encoding: &'static Encoding, text: &str) -> Vec<u8> {
         let mut bytes = vec![0; text.len() * 4 + 16];
         let mut encoder = encoding.new_encoder();
@@ -164,7 +171,12 @@ mod tests {
             len += 1;
         }
         bytes.truncate(len);
-        bytes
+        let unwritten = match encoding.name() {
+            "windows-1252" | "windows-1254" | "windows-874" => 0x81..=0x9F,
+            "x-user-defined" => 0x80..=0x9F,
+            _ => return bytes,
+        };
+        bytes.into_iter().map(|byte| if unwritten.contains(&byte) { b'?' } else { byte }).collect()
     }
 
     /// All characters up to U+FFFF except LF, which the tests use as a separator, and a sample of
@@ -230,6 +242,20 @@ mod tests {
             }
             assert!(printable > 128, "{}", encoding.name());
         }
+    }
+
+    #[test]
+    fn at_an_iso_8859_terminal_no_printable_character_is_a_c1_control_character() {
+        for label in ISO_8859.split(' ') {
+            let encoding = encoding(label);
+            for character in ('\0'..='\u{FFFF}').filter(|character| !character.is_control()) {
+                let written = written(encoding, character.encode_utf8(&mut [0; 4]));
+                let c1 = matches!(written[..], [0x80..=0x9F]);
+                assert!(!c1 || (character, written[0]) == ('€', 0x80), "{character:?} as {label}");
+            }
+        }
+        assert_eq!(written(encoding("latin1"), "›2J €"), b"?2J \x80");
+        assert_eq!(written(encoding("windows-1250"), "›"), b"\x9b");
     }
 
     #[test]
