@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use crate::connection::{Connection, EndReason};
 use crate::door;
 use crate::limits::{
     ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, DOOR_WAIT, HEADROOM_BYTES, HEAP_BYTES, LINGER_MAX,
@@ -20,7 +21,6 @@ use crate::limits::{
 };
 use crate::reader;
 use crate::room::Room;
-use crate::room::client::{Ending, Peer};
 use crate::seats::Seat;
 use crate::seldom::Seldom;
 use crate::server::Stop;
@@ -83,13 +83,13 @@ fn has_headroom(threads: &Threads) -> io::Result<()> {
 }
 
 /// What a client's thread does.
-type Serve = fn(&Arc<Room>, &Arc<Peer>, Seat);
+type Serve = fn(&Arc<Room>, &Arc<Connection>, Seat);
 
 /// A connection at the door.
 struct Arrival {
     /// When it is looked at.
     due: Instant,
-    peer: Arc<Peer>,
+    peer: Arc<Connection>,
     seat: Seat,
 }
 
@@ -103,7 +103,7 @@ struct Acceptor<'a> {
     spare: Option<OwnedFd>,
     /// Connections that were turned away with a word and are held until then: closing one with unread
     /// input would reset it, and it might never read why.
-    turned_away: VecDeque<(Instant, Arc<Peer>)>,
+    turned_away: VecDeque<(Instant, Arc<Connection>)>,
     refusals: Seldom,
     kept_out: Seldom,
     faults: Seldom,
@@ -158,7 +158,7 @@ impl Acceptor<'_> {
                     info!("{} kept out: {reason}{left_out}", peer.addr);
                 }
                 // Any other has hung up, and reads nothing.
-                if let Ending::NotChat(_) = reason
+                if let EndReason::NotChat(_) = reason
                     && !self.start_thread(&peer, seat, reader::see_off)
                 {
                     self.hold(peer);
@@ -167,15 +167,15 @@ impl Acceptor<'_> {
         }
     }
 
-    fn next(&self) -> io::Result<Arc<Peer>> {
+    fn next(&self) -> io::Result<Arc<Connection>> {
         let (stream, addr) = self.listener.accept()?;
         // Elsewhere it inherits this from the listener, and readers would spin.
         #[cfg(not(target_os = "linux"))]
         stream.set_nonblocking(false)?;
-        Ok(Arc::new(Peer::new(sys::canonical(addr), stream, (self.room.config.clock)())))
+        Ok(Arc::new(Connection::new(sys::canonical(addr), stream, (self.room.config.clock)())))
     }
 
-    fn admit(&mut self, peer: Arc<Peer>, seat: Seat) {
+    fn admit(&mut self, peer: Arc<Connection>, seat: Seat) {
         if self.start_thread(&peer, seat, reader::serve) {
             info!("{} connected", peer.addr);
         } else {
@@ -184,7 +184,7 @@ impl Acceptor<'_> {
     }
 
     /// Starts a client's thread; false when the system refuses one.
-    fn start_thread(&mut self, peer: &Arc<Peer>, seat: Seat, run: Serve) -> bool {
+    fn start_thread(&mut self, peer: &Arc<Connection>, seat: Seat, run: Serve) -> bool {
         let name = reader::thread_name(peer.addr);
         let (room, served) = (Arc::clone(self.room), Arc::clone(peer));
         let serve = move || run(&room, &served, seat);
@@ -204,7 +204,7 @@ impl Acceptor<'_> {
         started.is_ok()
     }
 
-    fn refuse(&mut self, peer: Arc<Peer>, why: &str) {
+    fn refuse(&mut self, peer: Arc<Connection>, why: &str) {
         self.room.counters.refusals.fetch_add(1, Relaxed);
         if let Some(left_out) = self.refusals.due() {
             info!("{} refused: {why}{left_out}", peer.addr);
@@ -215,7 +215,7 @@ impl Acceptor<'_> {
     }
 
     /// Says the end to one who was told why, and holds it until it may be closed.
-    fn hold(&mut self, peer: Arc<Peer>) {
+    fn hold(&mut self, peer: Arc<Connection>) {
         // It fails only on a connection that is gone already.
         let _ = peer.stream.shutdown(Shutdown::Write);
         if self.turned_away.len() == TURNED_AWAY_MAX {

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::answer::{Progress, Slice, Source};
+use crate::connection::EndReason;
 use crate::conversation::Conversation;
-use crate::limits::LAST_LINES;
+use crate::limits::{ANSWER_UNITS, LAST_LINES, PROBE_UNITS};
 use crate::name::Name;
-use crate::room::client::Ending;
+use crate::room::Room;
+use crate::room::recall::{Recent, Search, Words};
 use crate::text::Line;
 
 /// One command. Its handler is given what follows the name, without surrounding blanks, and gives
@@ -16,7 +19,7 @@ struct Command {
     names: &'static [&'static str],
     arguments: &'static str,
     help: &'static str,
-    run: fn(&mut Conversation, &str) -> Option<Ending>,
+    run: fn(&mut Conversation, &str) -> Option<EndReason>,
 }
 
 const COMMANDS: &[Command] = &[
@@ -64,7 +67,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// Runs one command line, given without its slash; gives the ending when the client leaves by it.
-pub(crate) fn run(conversation: &mut Conversation, line: &str) -> Option<Ending> {
+pub(crate) fn run(conversation: &mut Conversation, line: &str) -> Option<EndReason> {
     let (name, arguments) = split(line);
     let known = |command: &&Command| command.names.iter().any(|it| it.eq_ignore_ascii_case(name));
     match COMMANDS.iter().find(known) {
@@ -89,7 +92,7 @@ fn usage(command: &Command) -> String {
     format!("{} {}", names.join(" or "), command.arguments).trim_end().to_owned()
 }
 
-fn help(conversation: &mut Conversation, _: &str) -> Option<Ending> {
+fn help(conversation: &mut Conversation, _: &str) -> Option<EndReason> {
     let width = COMMANDS.iter().map(|command| usage(command).len()).max().unwrap_or(0);
     let mut text = String::new();
     for command in COMMANDS {
@@ -100,7 +103,7 @@ fn help(conversation: &mut Conversation, _: &str) -> Option<Ending> {
     None
 }
 
-fn name(conversation: &mut Conversation, wanted: &str) -> Option<Ending> {
+fn name(conversation: &mut Conversation, wanted: &str) -> Option<EndReason> {
     let name = match Name::parse(wanted) {
         Ok(name) => name,
         Err(reason) => {
@@ -112,9 +115,14 @@ fn name(conversation: &mut Conversation, wanted: &str) -> Option<Ending> {
         conversation.reply(&format!("you are {} already", name.as_str()));
         return None;
     }
+    conversation.pay(ANSWER_UNITS);
     let (room, addr) = (Arc::clone(&conversation.room), conversation.addr());
     let renamed = room.rename(addr, conversation.shown(), &name).or_else(|taken| {
-        if room.reclaim(addr, &name) {
+        let Some(holder) = room.holder_in_doubt(&conversation.peer, &name) else {
+            return Err(taken);
+        };
+        conversation.pay(PROBE_UNITS);
+        if room.reclaim(&conversation.peer, &holder) {
             return room.rename(addr, conversation.shown(), &name);
         }
         Err(taken)
@@ -132,34 +140,63 @@ fn name(conversation: &mut Conversation, wanted: &str) -> Option<Ending> {
     None
 }
 
-fn who(conversation: &mut Conversation, _: &str) -> Option<Ending> {
-    let clients = conversation.room.clients();
-    let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
-    let names: Vec<String> = clients.iter().map(|client| shown(&client.name)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{} here\n", clients.len());
-    for (client, name) in clients.iter().zip(names) {
-        let since = conversation.room.config.time_format.format(client.since);
-        text.push_str(&format!("  {name:width$}  {}  since {since}\n", client.addr));
-    }
-    conversation.reply(&text);
+fn who(conversation: &mut Conversation, _: &str) -> Option<EndReason> {
+    let room = Arc::clone(&conversation.room);
+    conversation.answer(&mut Roster { room: &room, join: 0, is_begun: false });
     None
 }
 
-fn msg(conversation: &mut Conversation, arguments: &str) -> Option<Ending> {
+/// Who is here, in the order in which they came.
+struct Roster<'a> {
+    room: &'a Room,
+    /// Everybody up to this join was listed.
+    join: u64,
+    is_begun: bool,
+}
+
+impl Source for Roster<'_> {
+    fn title(&self) -> String {
+        "who is here:".to_owned()
+    }
+
+    fn fill(&mut self, slice: &mut Slice) -> Progress {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            slice.tell(&format!("{} here", self.room.clients_count()));
+        }
+        while !slice.is_full() {
+            let mut clients = Vec::new();
+            let Some(last) = self.room.clients_after(self.join, &mut clients) else {
+                slice.units += slice.text.len() as u64;
+                return Progress::Done;
+            };
+            self.join = last;
+            let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+            let names: Vec<String> = clients.iter().map(|client| shown(&client.name)).collect();
+            let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+            for (client, name) in clients.iter().zip(names) {
+                let since = self.room.config.time_format.format(client.since);
+                slice.tell(&format!("  {name:width$}  {}  since {since}", client.addr));
+            }
+        }
+        slice.units += slice.text.len() as u64;
+        Progress::More
+    }
+}
+
+fn msg(conversation: &mut Conversation, arguments: &str) -> Option<EndReason> {
     let (to, text) = split(arguments);
     if text.is_empty() {
         conversation.reply("say to whom, and what: /msg NAME TEXT");
         return None;
     }
-    let from = (conversation.shown(), conversation.addr());
+    let from = (conversation.shown(), &*conversation.peer);
     if let Err(error) = conversation.room.whisper(from, to, text) {
         conversation.reply(&error.to_string());
     }
     None
 }
 
-fn me(conversation: &mut Conversation, action: &str) -> Option<Ending> {
+fn me(conversation: &mut Conversation, action: &str) -> Option<EndReason> {
     match Line::new(action) {
         Some(action) => conversation.act(action),
         None => conversation.reply("say what you do: /me ACTION"),
@@ -167,7 +204,7 @@ fn me(conversation: &mut Conversation, action: &str) -> Option<Ending> {
     None
 }
 
-fn last(conversation: &mut Conversation, most: &str) -> Option<Ending> {
+fn last(conversation: &mut Conversation, most: &str) -> Option<EndReason> {
     let most = match most {
         "" => LAST_LINES,
         most => match most.parse() {
@@ -178,30 +215,32 @@ fn last(conversation: &mut Conversation, most: &str) -> Option<Ending> {
             }
         },
     };
-    let lines = conversation.room.last(&conversation.peer, most);
-    if lines.is_empty() {
+    let room = Arc::clone(&conversation.room);
+    let mut recent = Recent::new(&room, most);
+    if recent.is_empty() {
         conversation.reply("nothing was said yet, or it is not kept");
     } else {
-        conversation.replay(&lines);
+        conversation.answer(&mut recent);
     }
     None
 }
 
-fn find(conversation: &mut Conversation, words: &str) -> Option<Ending> {
+fn find(conversation: &mut Conversation, words: &str) -> Option<EndReason> {
     if words.is_empty() {
         conversation.reply("say what to find: /find WORDS");
         return None;
     }
-    let lines = conversation.room.find(&conversation.peer, words);
-    if lines.is_empty() {
-        conversation.reply(&format!("nothing found: {words}"));
-    } else {
-        conversation.replay(&lines);
+    match Words::parse(words) {
+        Ok(words) => {
+            let room = Arc::clone(&conversation.room);
+            conversation.answer(&mut Search::new(&room, words));
+        }
+        Err(reason) => conversation.reply(&reason.to_string()),
     }
     None
 }
 
-fn encoding(conversation: &mut Conversation, label: &str) -> Option<Ending> {
+fn encoding(conversation: &mut Conversation, label: &str) -> Option<EndReason> {
     if label.is_empty() {
         conversation.reply(&format!("you are read and written in {}", conversation.encoding()));
         return None;
@@ -217,6 +256,6 @@ fn encoding(conversation: &mut Conversation, label: &str) -> Option<Ending> {
     None
 }
 
-fn quit(_: &mut Conversation, _: &str) -> Option<Ending> {
-    Some(Ending::Quit)
+fn quit(_: &mut Conversation, _: &str) -> Option<EndReason> {
+    Some(EndReason::Quit)
 }

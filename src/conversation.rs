@@ -4,19 +4,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::debug;
 
+use crate::answer::{Progress, Slice, Source};
 use crate::commands;
+use crate::connection::{Connection, EndReason};
 use crate::decoder::Event;
 use crate::door::Stranger;
 use crate::encoding::{EncodingChoice, Script};
-use crate::limits::BURST;
+use crate::limits::{ANSWER_MOMENT, ANSWER_SLICE_BYTES, ANSWER_UNITS, ANSWER_WAIT_MAX, BURST};
 use crate::pace::Pace;
 use crate::room::Room;
-use crate::room::client::{Ending, Peer};
-use crate::room::history::Said;
+use crate::room::backlog::SliceKind;
+use crate::room::inbox::HistoryShown;
+use crate::room::recall::Recent;
 use crate::room::wire::WireForm;
 use crate::text::Line;
 
@@ -29,14 +32,18 @@ const TALK_LINES_KEPT: usize = 16;
 /// One client's side of the conversation.
 pub(crate) struct Conversation {
     pub(crate) room: Arc<Room>,
-    pub(crate) peer: Arc<Peer>,
+    pub(crate) peer: Arc<Connection>,
     /// What everybody calls this client.
     shown: String,
     script: Script,
     form: WireForm,
     pace: Pace,
-    /// When what was said last may be posted at the earliest.
+    /// The pace of what is asked for.
+    work: Pace,
+    /// When what was said last may be posted at the earliest, and more be done.
     not_before: Instant,
+    /// The client was slowed, and went meanwhile: what it had still to say is not said.
+    over: bool,
     /// Whether it has said a line.
     begun: bool,
     /// Talk that arrived together and is posted together.
@@ -51,11 +58,12 @@ pub(crate) enum Talk {
 }
 
 impl Conversation {
-    pub(crate) fn new(room: Arc<Room>, peer: Arc<Peer>) -> Conversation {
+    pub(crate) fn new(room: Arc<Room>, peer: Arc<Connection>) -> Conversation {
         let shown = peer.addr.to_string();
-        let pace = Pace::new(room.config.rate_lines);
+        let pace = Pace::of_talk(room.config.rate_lines);
         let script = Script::new(room.config.encoding);
         let form = WireForm { encoding: script.encoding(), ..WireForm::default() };
+        peer.set_form(form);
         Conversation {
             room,
             peer,
@@ -63,7 +71,9 @@ impl Conversation {
             script,
             form,
             pace,
+            work: Pace::of_work(),
             not_before: Instant::now(),
+            over: false,
             begun: false,
             talk: Vec::new(),
         }
@@ -80,11 +90,6 @@ impl Conversation {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.peer.addr
-    }
-
-    /// How the client is written to.
-    pub(crate) fn form(&self) -> WireForm {
-        self.form
     }
 
     /// From now on the client is written to as it writes itself.
@@ -106,16 +111,15 @@ impl Conversation {
     fn write_in(&mut self, form: WireForm) {
         if self.form != form {
             self.form = form;
-            self.room.set_form(self.peer.addr, form);
+            self.room.set_form(&self.peer, form);
         }
     }
 
     /// Answers who speaks another protocol, and gives its ending.
     ///
     /// *Blocking*: while the inbox is full.
-    pub(crate) fn turn_away(&self, stranger: Stranger) -> Ending {
-        let answer = stranger.answer(self.peer.local_addr()).into_bytes();
-        self.room.inbox.append(|room| room.answer(self.peer.addr, answer));
+    pub(crate) fn turn_away(&self, stranger: Stranger) -> EndReason {
+        self.post_answer(stranger.answer(self.peer.local_addr()).into_bytes());
         stranger.ending()
     }
 
@@ -123,7 +127,7 @@ impl Conversation {
     /// client asked for it, or somebody wants it to end.
     ///
     /// *Blocking*: while the inbox is full, and as long as the client's pace demands.
-    pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<Ending> {
+    pub(crate) fn handle(&mut self, events: impl Iterator<Item = Event>) -> Option<EndReason> {
         let mut now = Instant::now();
         for event in events {
             // What arrived together has one time, unless the client is slowed in between.
@@ -134,7 +138,10 @@ impl Conversation {
                 self.talk.clear();
                 return Some(ending.clone());
             }
-            self.not_before = now + self.pace.delay(now);
+            if self.over {
+                return self.peer.ending().cloned();
+            }
+            self.not_before = self.not_before.max(now + self.pace.charge(1, now));
             if self.not_before >= now + BURST || self.talk.len() >= TALK_LINES_MAX {
                 self.post();
             }
@@ -147,8 +154,8 @@ impl Conversation {
                 }
                 Event::Answer(bytes) => {
                     self.post();
-                    self.keep_pace();
-                    self.room.inbox.append(|room| room.answer(self.peer.addr, bytes.to_vec()));
+                    self.pay(ANSWER_UNITS / 4);
+                    self.post_answer(bytes.to_vec());
                     None
                 }
             };
@@ -160,10 +167,14 @@ impl Conversation {
         None
     }
 
-    fn line(&mut self, raw: Vec<u8>) -> Option<Ending> {
+    fn line(&mut self, raw: Vec<u8>) -> Option<EndReason> {
+        let bytes = raw.len();
         let line = self.script.read(raw);
         self.write_in(WireForm { encoding: self.script.encoding(), ..self.form });
-        let line = line?;
+        let Some(line) = line else {
+            self.charge(bytes as u64);
+            return None;
+        };
         let text = line.as_str();
         // A request that comes in pieces is known only when its line is whole.
         if !std::mem::replace(&mut self.begun, true)
@@ -172,7 +183,7 @@ impl Conversation {
             return Some(self.turn_away(stranger));
         }
         if text.trim() == "quit" {
-            return Some(Ending::Quit);
+            return Some(EndReason::Quit);
         }
         match text.strip_prefix('/') {
             Some(said) if said.starts_with('/') => self.say(Line::new(said)?),
@@ -198,42 +209,135 @@ impl Conversation {
 
     /// Answers this client alone: each line of `text` becomes one of the server's.
     ///
-    /// *Blocking*: while the inbox is full.
+    /// *Blocking*: while the inbox is full, as long as the client's pace demands, and for a while if it
+    /// takes nothing of earlier answers.
     pub(crate) fn reply(&mut self, text: &str) {
         self.post();
-        self.keep_pace();
-        let mut reply = String::with_capacity(text.len() + 8);
-        for line in text.lines() {
-            reply.push_str("*** ");
-            reply.push_str(line);
-            reply.push('\n');
-        }
-        self.room.inbox.append(|room| room.tell(self.peer.addr, reply));
+        self.pay(ANSWER_UNITS);
+        let mut bytes = Vec::with_capacity(text.len() + 8);
+        text.lines().for_each(|line| self.form.write(&format!("*** {line}"), &mut bytes));
+        // If it takes nothing, this is left out and counted.
+        self.peer.wait_until_owed(ANSWER_SLICE_BYTES, self.patience());
+        self.post_answer(bytes);
     }
 
-    /// Shows this client lines that were said before, as they were.
+    /// Answers this client alone with what may be many lines: in slices, of which each is made when the
+    /// one before was sent, and in turn with others who ask.
     ///
-    /// *Blocking*: while the inbox is full.
-    pub(crate) fn replay(&mut self, lines: &[Said]) {
+    /// *Blocking*: as long as that takes, but for a while only if the client takes nothing of it.
+    pub(crate) fn answer(&mut self, source: &mut dyn Source) {
         self.post();
-        self.pay_for(lines.len());
-        let texts = lines.iter().flat_map(|said| [said.text(), "\n"]);
-        let text: String = texts.collect();
-        self.room.inbox.append(|room| room.tell(self.peer.addr, text));
-    }
-
-    /// Counts lines shown to the client as if it had said a tenth of them: a long replay is work, too.
-    fn pay_for(&mut self, shown: usize) {
-        for _ in 0..shown / 10 {
-            self.pace.delay(Instant::now());
+        self.charge(ANSWER_UNITS);
+        let asked = Instant::now();
+        let mut announced = false;
+        loop {
+            if !self.keep_pace() {
+                return;
+            }
+            if !self.peer.wait_until_owed(0, self.patience()) {
+                if self.peer.ending().is_none() {
+                    let text = "*** the rest of the answer is left out: nothing of it was read";
+                    self.tell(text);
+                }
+                return;
+            }
+            let Some(turn) = self.room.turns.take(&self.peer) else { return };
+            let mut slice = Slice::default();
+            let goes_on = source.fill(&mut slice) == Progress::More;
+            let is_long = !slice.text.is_empty() || asked.elapsed() > ANSWER_MOMENT;
+            let mut bytes = Vec::with_capacity(slice.text.len());
+            if goes_on && is_long && !announced {
+                announced = true;
+                self.form.write(&format!("*** {}", source.title()), &mut bytes);
+            }
+            slice.text.lines().for_each(|line| self.form.write(line, &mut bytes));
+            if !goes_on && announced {
+                self.form.write("*** end", &mut bytes);
+            }
+            self.post_answer(bytes);
+            drop(turn);
+            if !goes_on {
+                return self.charge(slice.units);
+            }
+            self.charge(slice.units);
+            self.peer.notice_reset();
         }
     }
 
-    /// Slows a client that says more than its rate allows.
+    /// Shows a newcomer what was said before it came, unless that was done already.
+    ///
+    /// *Blocking*: as an answer does.
+    pub(crate) fn show_earlier(&mut self, history: HistoryShown) {
+        if history == HistoryShown::AtOnce {
+            return;
+        }
+        let Some(numbers) = self.peer.wait_for_earlier() else { return };
+        let room = Arc::clone(&self.room);
+        let mut earlier = Recent::numbered(&room, numbers);
+        let mut goes_on = true;
+        while goes_on && self.keep_pace() && self.peer.wait_until_owed(0, self.patience()) {
+            let Some(turn) = self.room.turns.take(&self.peer) else { break };
+            let mut slice = Slice::default();
+            goes_on = earlier.fill(&mut slice) == Progress::More;
+            let mut bytes = Vec::with_capacity(slice.text.len());
+            slice.text.lines().for_each(|line| self.form.write(line, &mut bytes));
+            self.post_own(SliceKind::Earlier, bytes);
+            drop(turn);
+            self.charge(slice.units);
+        }
+        self.peer.wait_until_owed(0, self.patience());
+        self.room.inbox.append(|room| room.release(self.peer.addr));
+    }
+
+    /// How long the client may take nothing of its answers.
+    fn patience(&self) -> Duration {
+        ANSWER_WAIT_MAX.min(self.room.config.stall_timeout / 4)
+    }
+
+    /// Tells this client alone one line, whatever waits for it already.
+    pub(crate) fn tell(&self, line: &str) {
+        let mut bytes = Vec::new();
+        self.form.write(line, &mut bytes);
+        self.post_answer(bytes);
+    }
+
+    fn post_answer(&self, bytes: Vec<u8>) {
+        self.post_own(SliceKind::Answer, bytes);
+    }
+
+    fn post_own(&self, kind: SliceKind, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.peer.owe(bytes.len());
+            self.room.inbox.append_answer(|room| room.tell(self.peer.addr, kind, bytes));
+        }
+    }
+
+    /// Counts what the client has asked for; it is waited for before more is done.
+    pub(crate) fn charge(&mut self, units: u64) {
+        let now = Instant::now();
+        self.not_before = self.not_before.max(now + self.work.charge(units, now));
+    }
+
+    /// Counts what the client asks for, and keeps its pace.
+    ///
+    /// *Blocking*: until its pace allows it, or it is asked to end.
+    pub(crate) fn pay(&mut self, units: u64) {
+        self.charge(units);
+        self.keep_pace();
+    }
+
+    /// Slows a client that says or asks for more than its pace allows; false when it goes meanwhile, and
+    /// nothing more is to be said.
     ///
     /// *Blocking*: until its pace allows what it said last, or it is asked to end.
-    fn keep_pace(&self) {
-        self.peer.pause_until(self.not_before);
+    pub(crate) fn keep_pace(&mut self) -> bool {
+        if self.not_before > Instant::now() {
+            self.peer.pause_until(self.not_before);
+            // What a client sent before it was reset could be said for hours.
+            self.peer.notice_reset();
+            self.over = self.peer.ending().is_some();
+        }
+        !self.over && self.peer.dismissed().is_none()
     }
 
     /// Posts the talk gathered so far, as one piece: a paste stays together also when it is slowed.
@@ -243,8 +347,7 @@ impl Conversation {
         if self.talk.is_empty() {
             return;
         }
-        self.keep_pace();
-        if self.peer.dismissed().is_some() {
+        if !self.keep_pace() {
             // What was held back until now is not said any more.
             return self.talk.clear();
         }

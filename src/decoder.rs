@@ -44,6 +44,8 @@ pub(crate) struct Decoder {
     previous: u8,
     /// Whether a line has ended with CR LF or CR NUL.
     crlf_seen: bool,
+    /// Bytes so far that became no part of a line.
+    wasted: usize,
 }
 
 impl Decoder {
@@ -56,11 +58,19 @@ impl Decoder {
             dropping: false,
             previous: LF,
             crlf_seen: false,
+            wasted: 0,
         }
+    }
+
+    /// How many bytes since the last call became no part of a line: commands, line ends of empty lines,
+    /// and lines that were dropped.
+    pub(crate) fn take_wasted(&mut self) -> usize {
+        std::mem::take(&mut self.wasted)
     }
 
     /// Appends to `events` what `bytes`, the next of the stream, amount to.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) {
+        self.wasted += bytes.len();
         while let Some(piece) = self.telnet.next(&mut bytes) {
             match piece {
                 Piece::Data(run) => self.cut(run, events),
@@ -97,6 +107,7 @@ impl Decoder {
         }
         if self.fits(run, events) {
             self.pending.extend_from_slice(run);
+            self.wasted = self.wasted.saturating_sub(run.len());
         }
     }
 
@@ -126,6 +137,8 @@ impl Decoder {
             };
             let raw = raw.strip_suffix(&[CR]).unwrap_or(raw);
             if !raw.is_empty() {
+                // With its end, of two bytes at the most.
+                self.wasted = self.wasted.saturating_sub(last.len() + 2);
                 events.push(Event::Line(raw.to_vec()));
             }
         }

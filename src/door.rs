@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use crate::room::client::{Ending, Peer};
+use crate::connection::{Connection, EndReason};
 use crate::sys;
 
 /// Bytes that are looked at to tell a stranger.
@@ -12,10 +12,10 @@ const FIRST_BYTES: usize = 512;
 
 /// Why a newcomer does not enter: what it sent at once is no chat, and was answered, or it hung up
 /// without a word, as port scanners and health checks do. Never blocks.
-pub(crate) fn keep_out(peer: &Peer) -> Option<Ending> {
+pub(crate) fn keep_out(peer: &Connection) -> Option<EndReason> {
     let mut first = [0; FIRST_BYTES];
     match sys::peek_now(&peer.stream, &mut first) {
-        Ok(0) => Some(Ending::HungUp),
+        Ok(0) => Some(EndReason::HungUp),
         Ok(peeked) => {
             let stranger = Stranger::of_bytes(&first[..peeked])?;
             // The socket is empty, so the answer fits, unless the peer is gone already.
@@ -23,7 +23,7 @@ pub(crate) fn keep_out(peer: &Peer) -> Option<Ending> {
             Some(stranger.ending())
         }
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-        Err(error) => Some(Ending::Broken(error.kind())),
+        Err(error) => Some(EndReason::Broken(error.kind())),
     }
 }
 
@@ -83,8 +83,8 @@ impl Stranger {
     }
 
     /// Why it leaves, when it had entered.
-    pub(crate) fn ending(self) -> Ending {
-        Ending::NotChat(match self {
+    pub(crate) fn ending(self) -> EndReason {
+        EndReason::NotChat(match self {
             Stranger::Http => "HTTP",
             Stranger::Tls => "TLS",
         })

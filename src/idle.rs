@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::connection::EndReason;
 use crate::conversation::Conversation;
 use crate::limits::IDLE_WARNING;
-use crate::room::client::Ending;
 
 /// How long a client has said nothing.
 pub(crate) struct Idle {
@@ -36,10 +36,10 @@ impl Idle {
     }
 
     /// A wait is over: warns the client, or gives its ending, when it is time.
-    pub(crate) fn waited(&mut self, conversation: &mut Conversation) -> Option<Ending> {
+    pub(crate) fn waited(&mut self, conversation: &mut Conversation) -> Option<EndReason> {
         let silent = self.since.elapsed();
         if silent >= self.timeout {
-            let ending = Ending::Idle(self.timeout);
+            let ending = EndReason::Idle(self.timeout);
             conversation.reply(&format!("you are disconnected: {ending}"));
             return Some(ending);
         }

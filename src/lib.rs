@@ -57,8 +57,10 @@
 //! - Standard input and output, arguments and the environment: those are the program's, in `main`.
 
 mod acceptor;
+mod answer;
 mod commands;
 mod config;
+mod connection;
 mod conversation;
 mod decoder;
 mod door;
@@ -76,6 +78,7 @@ mod stamp;
 mod sys;
 mod text;
 mod threads;
+mod turns;
 
 pub use config::Config;
 pub use encoding::{BadEncoding, EncodingChoice};

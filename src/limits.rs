@@ -23,8 +23,8 @@ pub const NOTICED_CLIENTS_MAX: usize = 200;
 /// about as large; a larger one would fall out of the processor's caches while it is sent to all.
 pub(crate) const INBOX_BYTES_MAX: usize = 256 << 10;
 
-/// Bytes of public lines that may wait for one slow client, by default; as many again of what it
-/// asked for itself. Beyond it whole lines are skipped, and it is told how many.
+/// Bytes of lines from others that may wait for one slow client, by default. Beyond it whole lines are
+/// skipped, and it is told how many.
 pub const BACKLOG_BYTES_MAX: usize = 1 << 20;
 
 /// The part of the memory that the process may use that may be taken, by default, by lines that wait
@@ -34,6 +34,25 @@ pub const WAITING_SHARE: u64 = 4;
 /// Bytes of lines that may wait for all clients together, by default, however little memory there is:
 /// the backlogs of 64 slow clients.
 pub const WAITING_BYTES_MIN: usize = 64 << 20;
+
+/// Bytes of an answer that a client's reader makes at once; it makes the next ones when these are sent.
+pub(crate) const ANSWER_SLICE_BYTES: usize = 32 << 10;
+
+/// Bytes of answers that may wait for one client. Beyond it they are left out, and it is told how many
+/// lines they had.
+pub(crate) const ANSWERS_BYTES_MAX: usize = 2 * ANSWER_SLICE_BYTES;
+
+/// How long a client may take nothing of its answers; a quarter of the stall timeout, when that is less.
+/// Then the rest of the answer is left out.
+pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// An answer that takes longer is announced with what follows.
+pub(crate) const ANSWER_MOMENT: Duration = Duration::from_millis(500);
+
+/// Sizes of a socket's send buffer (SO_SNDBUF, which the kernel doubles; socket(7)). Each client begins
+/// with the first; one whose socket is full gets the next, while all together have taken less than half
+/// of what may wait. The kernel's own growth, up to some megabytes, is switched off by that.
+pub(crate) const SEND_BUFFER_BYTES: [usize; 4] = [8 << 10, 32 << 10, 128 << 10, 512 << 10];
 
 /// What a backlog counts for each slice beyond its bytes, so that many tiny ones are bounded too.
 pub(crate) const SLICE_BYTES: usize = 64;
@@ -46,6 +65,26 @@ pub const RATE_LINES: u32 = 100;
 
 /// How much may be said at once: what the rate allows in this time.
 pub(crate) const BURST: Duration = Duration::from_secs(10);
+
+/// What one client can ask for in a second: a unit is one byte of an answer. No option lifts this pace.
+/// Beyond it the client waits.
+pub(crate) const WORK_UNITS: u64 = 1 << 20;
+
+/// How much may be asked for at once: what its pace allows in this time.
+pub(crate) const WORK_BURST: Duration = Duration::from_secs(4);
+
+/// Bytes that are looked through for one unit.
+pub(crate) const SCANNED_BYTES_PER_UNIT: u64 = 32;
+
+/// Units of each answer, however short.
+pub(crate) const ANSWER_UNITS: u64 = 4 << 10;
+
+/// Units of each read that brings no line: line ends, telnet commands, lines that are dropped.
+pub(crate) const EMPTY_READ_UNITS: u64 = 1 << 10;
+
+/// Units of one look whether somebody who holds a name still lives: it goes through the system's table
+/// of connections.
+pub(crate) const PROBE_UNITS: u64 = 1 << 20;
 
 /// How long before its end an idle client is warned; half its time, when that is less.
 pub(crate) const IDLE_WARNING: Duration = Duration::from_secs(60);
@@ -73,6 +112,9 @@ pub(crate) const PROBE_MAX: Duration = Duration::from_secs(2);
 /// When it looks for the second time; each further look waits twice as long. A living peer is found
 /// out within a round trip, a dead one takes longer.
 pub(crate) const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(5);
+
+/// For how long somebody who was found to be alive is not asked again.
+pub(crate) const ALIVE_FOR: Duration = Duration::from_secs(1);
 
 /// Bytes of address space that must be free when a client is taken in, for all who are here, and
 pub(crate) const HEADROOM_BYTES: usize = 33 << 20;
@@ -138,11 +180,20 @@ pub(crate) const HISTORY_LINES_MAX: usize = 10_000;
 /// Bytes of the history that are kept in memory. The oldest lines go.
 pub(crate) const HISTORY_BYTES_MAX: usize = 16 << 20;
 
-/// Lines that `/last` shows at the most,
+/// Lines that `/last` shows at the most.
 pub(crate) const REPLAY_LINES_MAX: usize = 10_000;
 
-/// and about how many bytes of them.
-pub(crate) const REPLAY_BYTES_MAX: usize = 4 << 20;
+/// Words that `/find` looks for at the most. More are refused.
+pub(crate) const FIND_WORDS_MAX: usize = 8;
+
+/// Lines of the history, and bytes of it or of the transcript, that are looked through before it is the
+/// next one's turn.
+pub(crate) const STEP_LINES: usize = 1000;
+/// See [`STEP_LINES`].
+pub(crate) const STEP_BYTES: usize = 256 << 10;
+
+/// Rows of the table that `/who` goes through with its lock held.
+pub(crate) const STEP_ROWS: usize = 256;
 
 /// Lines that `/last` shows unless it is told how many.
 pub(crate) const LAST_LINES: usize = 20;
@@ -159,6 +210,7 @@ const _: () = {
     assert!(READ_BYTES_MIN <= READ_BYTES_MAX && READ_BYTES_MAX <= TOGETHER_BYTES_MAX);
     assert!(TOGETHER_BYTES_MAX <= INBOX_BYTES_MAX);
     assert!(BACKLOG_BYTES_MAX <= WAITING_BYTES_MIN);
+    assert!(2 * ANSWER_SLICE_BYTES <= INBOX_BYTES_MAX);
     // Standard streams, listener, pipes and files, and the console's, make up to 24.
     assert!(TURNED_AWAY_MAX as u64 + 24 <= DESCRIPTORS_RESERVED);
 };

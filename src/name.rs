@@ -131,18 +131,17 @@ impl Name {
     }
 
     /// The key of the name whose case is folded before its look.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for an index of names by both keys"))]
     pub(crate) fn folded(&self) -> &str {
         &self.keys.folded
     }
 
     /// The key of the name whose look is folded before its case.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for an index of names by both keys"))]
     pub(crate) fn drawn(&self) -> &str {
         &self.keys.drawn
     }
 
     /// True when a reader could take one for the other: the names agree in either key.
+    #[cfg(test)]
     pub(crate) fn clashes(&self, other: &Name) -> bool {
         self.keys.clash(&other.keys)
     }

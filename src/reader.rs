@@ -9,12 +9,14 @@ use std::time::Instant;
 
 use log::{error, info};
 
+use crate::connection::{Connection, EndReason};
 use crate::conversation::Conversation;
 use crate::decoder::{Decoder, Event};
 use crate::door::Stranger;
 use crate::idle::Idle;
-use crate::limits::{LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX};
-use crate::room::client::{Ending, Peer};
+use crate::limits::{
+    EMPTY_READ_UNITS, LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX,
+};
 use crate::room::{NoPlace, Room};
 use crate::seats::Seat;
 use crate::sys;
@@ -29,18 +31,21 @@ const EVENTS_KEPT: usize = 16;
 ///
 /// *Blocking*: in read, for space in the inbox, for its pace, and at the end until what is queued
 /// was written.
-pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
+pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Connection>, seat: Seat) {
     let mut conversation = Conversation::new(Arc::clone(room), Arc::clone(peer));
-    if let Err(reason) = room.join(peer, conversation.form()) {
-        return turn_away(peer, &reason);
-    }
-    let ending = catch_unwind(AssertUnwindSafe(|| listen(room, peer, &mut conversation)))
-        .unwrap_or_else(|_| {
-            error!("the thread of {} panicked; only this client is ended", peer.addr);
-            let farewell = format!("*** you are disconnected: {}\n", Ending::Fault);
-            room.inbox.append_at_once(|room| room.tell(peer.addr, farewell));
-            Ending::Fault
-        });
+    let history = match room.join(peer) {
+        Ok(history) => history,
+        Err(reason) => return turn_away(peer, &reason),
+    };
+    let talk = AssertUnwindSafe(|| {
+        conversation.show_earlier(history);
+        listen(room, peer, &mut conversation)
+    });
+    let ending = catch_unwind(talk).unwrap_or_else(|_| {
+        error!("the thread of {} panicked; only this client is ended", peer.addr);
+        conversation.tell(&format!("*** you are disconnected: {}", EndReason::Fault));
+        EndReason::Fault
+    });
     room.leave(peer.addr, conversation.shown(), &ending);
     peer.wait_until_served();
     close(&peer.stream);
@@ -50,13 +55,13 @@ pub(crate) fn serve(room: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
 /// Closes a connection that does not enter, once it has read why.
 ///
 /// *Blocking*: up to [`LINGER_MAX`].
-pub(crate) fn see_off(_: &Arc<Room>, peer: &Arc<Peer>, seat: Seat) {
+pub(crate) fn see_off(_: &Arc<Room>, peer: &Arc<Connection>, seat: Seat) {
     close(&peer.stream);
     drop(seat);
 }
 
 /// Reads until the client ends, or is asked to.
-fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
+fn listen(room: &Room, peer: &Connection, conversation: &mut Conversation) -> EndReason {
     let mut ear = Ear { decoder: Decoder::new(room.config.line_bytes_max), events: Vec::new() };
     let mut idle = room.config.idle_timeout.map(Idle::new);
     // On the heap, like every buffer here: a page of stack that was used once is kept as long as the
@@ -74,7 +79,7 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
         }
         let ending = match read {
             Ok(0) => {
-                let ending = peer.ending().cloned().unwrap_or(Ending::HungUp);
+                let ending = peer.ending().cloned().unwrap_or(EndReason::HungUp);
                 ear.finish(conversation).or(Some(ending))
             }
             Ok(read) => {
@@ -90,7 +95,7 @@ fn listen(room: &Room, peer: &Peer, conversation: &mut Conversation) -> Ending {
             Err(error) if error.kind() == ErrorKind::Interrupted => None,
             Err(error) => match idle.as_mut().filter(|_| error.kind() == ErrorKind::WouldBlock) {
                 Some(idle) => idle.waited(conversation),
-                None => Some(Ending::Broken(error.kind())),
+                None => Some(EndReason::Broken(error.kind())),
             },
         };
         if let Some(ending) = ending {
@@ -110,17 +115,19 @@ impl Ear {
     /// together, so that a paste is not interleaved.
     fn hear_together(
         &mut self,
-        peer: &Peer,
+        peer: &Connection,
         buffer: &mut Vec<u8>,
         mut read: usize,
         conversation: &mut Conversation,
-    ) -> Option<Ending> {
+    ) -> Option<EndReason> {
         let mut together = 0;
+        let mut had_lines = false;
         loop {
             together += read;
             // In slices, so that a flood of tiny lines takes little memory while it is slowed.
             for slice in buffer[..read].chunks(HEARD_BYTES) {
                 self.decoder.feed(slice, &mut self.events);
+                had_lines |= self.events.iter().any(|event| matches!(event, Event::Line(_)));
                 let ending = self.handle(conversation);
                 if ending.is_some() {
                     return ending;
@@ -133,20 +140,24 @@ impl Ear {
             read = sys::receive_now(&peer.stream, buffer).unwrap_or(0);
         }
         conversation.post();
+        let wasted = self.decoder.take_wasted();
+        if !had_lines || wasted > 0 {
+            conversation.pay(if had_lines { 0 } else { EMPTY_READ_UNITS } + wasted as u64);
+        }
         fit(buffer, together);
         self.events.shrink_to(EVENTS_KEPT);
         None
     }
 
     /// Hears what stood before the end of the stream.
-    fn finish(&mut self, conversation: &mut Conversation) -> Option<Ending> {
+    fn finish(&mut self, conversation: &mut Conversation) -> Option<EndReason> {
         self.decoder.finish(&mut self.events);
         let ending = self.handle(conversation);
         conversation.post();
         ending
     }
 
-    fn handle(&mut self, conversation: &mut Conversation) -> Option<Ending> {
+    fn handle(&mut self, conversation: &mut Conversation) -> Option<EndReason> {
         conversation.notice_form(self.decoder.wants_crlf(), self.decoder.speaks_telnet());
         conversation.handle(self.events.drain(..))
     }
@@ -161,7 +172,7 @@ fn fit(buffer: &mut Vec<u8>, arrived: usize) {
     }
 }
 
-fn turn_away(peer: &Peer, reason: &NoPlace) {
+fn turn_away(peer: &Connection, reason: &NoPlace) {
     let text = match reason {
         NoPlace::AddressHeld => format!("*** {} is connected already\n", peer.addr),
         NoPlace::Stopping => "*** the server stops; goodbye\n".to_owned(),

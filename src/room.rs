@@ -11,17 +11,19 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
-use indexmap::IndexMap;
 use log::info;
 use parking_lot::{Condvar, Mutex};
 
+pub(crate) mod backlog;
 mod backwards;
-pub(crate) mod client;
+mod budget;
+mod client;
 pub(crate) mod delivery;
-pub(crate) mod history;
+mod history;
 pub(crate) mod inbox;
 mod names;
-mod replay;
+pub(crate) mod recall;
+mod table;
 pub(crate) mod transcript;
 mod watch;
 pub(crate) mod wire;
@@ -31,26 +33,26 @@ use names::Who;
 pub use names::NoSuchClient;
 pub use watch::{Heard, Watch};
 
-use self::client::{Client, Ending, Peer};
+use self::backlog::SliceKind;
+use self::client::Client;
 use self::history::History;
-use self::inbox::Inbox;
+use self::inbox::{HistoryShown, Inbox};
+use self::table::Table;
 use self::wire::{Lines, WireForm};
 use crate::config::Config;
-use crate::limits::{ADDRESS_WAIT_MAX, REPLAY_LINES_MAX};
+use crate::connection::{Connection, EndReason};
+use crate::limits::{ADDRESS_WAIT_MAX, ANSWER_SLICE_BYTES, REPLAY_LINES_MAX, STEP_ROWS};
 use crate::seats::Seats;
 use crate::stamp::Stamper;
 use crate::sys::Waker;
 use crate::text::{Line, clean};
 use crate::threads::Threads;
-
-/// The rows of clients.
-pub(crate) type Rows = IndexMap<SocketAddr, Client>;
+use crate::turns::Turns;
 
 /// The one room of a server, as its operator has it: see, say, send away.
 pub struct Room {
     pub(crate) config: Config,
-    /// In the order in which they came, but the last one takes the place of who leaves.
-    pub(crate) table: Mutex<Rows>,
+    pub(crate) table: Mutex<Table>,
     /// Waited on with the table: a row has left it.
     pub(crate) row_left: Condvar,
     pub(crate) inbox: Inbox,
@@ -59,8 +61,8 @@ pub struct Room {
     pub(crate) threads: Threads,
     pub(crate) seats: Arc<Seats>,
     watchers: Mutex<Vec<watch::Sender>>,
-    /// Held by the one reader that goes through the transcript for its client.
-    searching: Mutex<()>,
+    /// Turns at what clients ask for.
+    pub(crate) turns: Turns,
     started: Instant,
     stopping: OnceLock<Instant>,
 }
@@ -136,7 +138,7 @@ impl Room {
             threads: Threads::default(),
             seats,
             watchers: Mutex::default(),
-            searching: Mutex::default(),
+            turns: Turns::default(),
             started: Instant::now(),
             stopping: OnceLock::new(),
         }
@@ -162,38 +164,80 @@ impl Room {
         let reason = clean(reason).trim().to_owned();
         let asked = Who::parse(who);
         let rows = self.table.lock();
-        let client = asked.find(&rows).ok_or_else(|| NoSuchClient::new(who))?;
-        let peer = Arc::clone(&client.peer);
-        let ending = Ending::Kicked(reason);
-        let farewell = format!("*** you were {ending}\n");
-        self.inbox.append_under(rows, |room| room.tell(peer.addr, farewell));
-        peer.end(ending);
+        let peer = Arc::clone(&asked.find(&rows)?.peer);
+        drop(rows);
+        let reason = EndReason::Kicked(reason);
+        self.tell(&peer, &format!("*** you were {reason}"));
+        peer.end(reason);
         Ok(peer.addr)
     }
 
-    /// Who is here, in the order in which they came. *Locks*: the table.
+    /// Tells a client a line, unless it has left.
+    ///
+    /// *Locks*: the table, then the inbox, then the connection.
+    fn tell(&self, peer: &Arc<Connection>, line: &str) {
+        loop {
+            // Rendered with no lock held; done again if its form changes meanwhile.
+            let form = peer.form();
+            let mut bytes = Vec::new();
+            form.write(line, &mut bytes);
+            let mut rows = self.table.lock();
+            if rows.row_of(peer).is_none() {
+                return;
+            }
+            let told = self.inbox.append_under(rows, |room| {
+                let is_current = peer.form() == form;
+                if is_current {
+                    room.tell(peer.addr, SliceKind::Private, bytes);
+                }
+                is_current
+            });
+            if told {
+                return;
+            }
+        }
+    }
+
+    /// Who is here, in the order in which they came. *Locks*: the table, for a few rows at a time.
     pub fn clients(&self) -> Vec<ClientInfo> {
+        let mut clients = Vec::new();
+        let mut join = 0;
+        while let Some(last) = self.clients_after(join, &mut clients) {
+            join = last;
+        }
+        clients
+    }
+
+    /// Appends some of those who came after the join with this number, in the order in which they came;
+    /// gives the number of the last one's join, or `None` when there is nobody more.
+    ///
+    /// *Locks*: the table.
+    pub(crate) fn clients_after(&self, join: u64, clients: &mut Vec<ClientInfo>) -> Option<u64> {
         let rows = self.table.lock();
-        let mut clients: Vec<ClientInfo> = rows
-            .values()
-            .map(|client| ClientInfo {
+        let mut last = None;
+        for (join, client) in rows.after(join, STEP_ROWS) {
+            last = Some(join);
+            clients.push(ClientInfo {
                 addr: client.peer.addr,
                 name: client.name.as_ref().map(|name| name.as_str().to_owned()),
                 since: client.peer.since,
                 lines_said: client.peer.lines_said.load(Relaxed),
                 bytes_waiting: client.bytes_waiting(),
-            })
-            .collect();
-        drop(rows);
-        clients.sort_by_key(|client| (client.since, client.addr));
-        clients
+            });
+        }
+        last
+    }
+
+    /// How many are here. *Locks*: the table.
+    pub(crate) fn clients_count(&self) -> usize {
+        self.table.lock().len()
     }
 
     /// What was done since the start. *Locks*: the table.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
         Stats {
-            clients: self.table.lock().len(),
+            clients: self.clients_count(),
             lines: counters.lines.load(Relaxed),
             deliveries: counters.deliveries.load(Relaxed),
             bytes: counters.bytes.load(Relaxed),
@@ -235,14 +279,21 @@ impl Room {
         }
     }
 
-    /// Enters a newcomer, whose row stays until its leave.
+    /// Enters a newcomer, whose row stays until its leave. Gives who shows it the history.
     ///
     /// *Blocking*: up to [`ADDRESS_WAIT_MAX`] while a connection from the same address and port is
-    /// being cleared away. *Locks*: the table, then the inbox.
-    pub(crate) fn join(&self, peer: &Arc<Peer>, form: WireForm) -> Result<(), NoPlace> {
+    /// being cleared away. *Locks*: the history; the table, then the inbox.
+    pub(crate) fn join(&self, peer: &Arc<Connection>) -> Result<HistoryShown, NoPlace> {
+        let lines = self.config.history_lines;
+        let is_short = lines == 0 || self.history.lock().fits(lines, ANSWER_SLICE_BYTES);
+        let history = if is_short && (lines == 0 || peer.form().is_utf8()) {
+            HistoryShown::AtOnce
+        } else {
+            HistoryShown::ByReader
+        };
         let deadline = Instant::now() + ADDRESS_WAIT_MAX;
         let mut rows = self.table.lock();
-        while rows.contains_key(&peer.addr) {
+        while rows.contains(&peer.addr) && self.stopping().is_none() {
             if self.row_left.wait_until(&mut rows, deadline).timed_out() {
                 return Err(NoPlace::AddressHeld);
             }
@@ -250,20 +301,20 @@ impl Room {
         if self.stopping().is_some() {
             return Err(NoPlace::Stopping);
         }
-        rows.insert(peer.addr, Client::new(Arc::clone(peer), form));
-        self.inbox.append_under(rows, |room| room.join(peer.addr));
-        Ok(())
+        rows.insert(Client::new(Arc::clone(peer)));
+        self.inbox.append_under(rows, |room| room.join(peer, history));
+        Ok(history)
     }
 
     /// The end of a client. Its row goes when the delivery thread comes to this place.
     ///
     /// *Locks*: the inbox.
-    pub(crate) fn leave(&self, addr: SocketAddr, shown: &str, ending: &Ending) {
+    pub(crate) fn leave(&self, addr: SocketAddr, shown: &str, ending: &EndReason) {
         let reason = match ending {
-            Ending::Quit | Ending::HungUp => Some(String::new()),
+            EndReason::Quit | EndReason::HungUp => Some(String::new()),
             // Most resets are a terminal window that was closed: news for the log only.
-            Ending::Broken(kind) if *kind != ErrorKind::TimedOut => Some(String::new()),
-            Ending::Stopped => None,
+            EndReason::Broken(kind) if *kind != ErrorKind::TimedOut => Some(String::new()),
+            EndReason::Stopped => None,
             _ => Some(format!(": {ending}")),
         };
         self.inbox.append_at_once(|room| room.leave(addr, shown, reason.as_deref()));
@@ -273,11 +324,14 @@ impl Room {
         }
     }
 
-    /// From the next line on, this client is written to in this form. *Locks*: the table.
-    pub(crate) fn set_form(&self, addr: SocketAddr, form: WireForm) {
-        if let Some(client) = self.table.lock().get_mut(&addr) {
-            client.form = form;
-        }
+    /// From what its reader posts next on, this client is written to in this form.
+    ///
+    /// *Blocking*: while the inbox is full. *Locks*: the inbox, then the connection.
+    pub(crate) fn set_form(&self, peer: &Connection, form: WireForm) {
+        self.inbox.append(|room| {
+            peer.set_form(form);
+            room.set_form(peer.addr, form);
+        });
     }
 
     /// Tells everybody that the server stops, and asks every reader to end its client. From here on
@@ -286,14 +340,16 @@ impl Room {
     /// *Locks*: the table, then the inbox.
     pub(crate) fn stop(&self) {
         let rows = self.table.lock();
-        let peers: Vec<Arc<Peer>> = rows.values().map(|client| Arc::clone(&client.peer)).collect();
+        let peers: Vec<Arc<Connection>> =
+            rows.rows().map(|client| Arc::clone(&client.peer)).collect();
         if self.stopping.set(Instant::now()).is_ok() {
             self.inbox.append_under(rows, |room| room.notice("the server stops; goodbye"));
         } else {
             drop(rows);
         }
+        self.row_left.notify_all();
         for peer in peers {
-            peer.end(Ending::Stopped);
+            peer.end(EndReason::Stopped);
         }
     }
 

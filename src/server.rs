@@ -246,7 +246,7 @@ fn open_transcript(room: &Room) -> Result<Option<Transcript>, StartError> {
     let Some(path) = &room.config.transcript else { return Ok(None) };
     let error = |source| StartError::Transcript { path: path.clone(), source };
     let transcript = Transcript::open(path, room.config.sync).map_err(error)?;
-    room.remember(path);
+    room.load_history(path);
     Ok(Some(transcript))
 }
 

@@ -18,7 +18,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub(crate) use self::liveness::{Liveness, liveness};
 pub(crate) use self::memory::usable_bytes;
-use crate::limits::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG};
+use crate::limits::{
+    KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG, SEND_BUFFER_BYTES,
+};
 
 /// Listens on `addr` without blocking in accept. On `::` it takes IPv4 too.
 ///
@@ -35,6 +37,7 @@ pub(crate) fn listen(addr: SocketAddr, user_timeout: Duration) -> io::Result<Tcp
     // The port can be bound again at once although old connections are still in TIME-WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     set_keepalive(&socket, user_timeout)?;
+    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES[0])?;
     rustix::net::bind(&socket, &addr)?;
     // std would listen with 128, too few for a thousand who arrive in a second.
     rustix::net::listen(&socket, LISTEN_BACKLOG)?;
@@ -92,6 +95,20 @@ pub(crate) fn address_space_is_limited() -> bool {
 /// [`io::ErrorKind::WouldBlock`] when it takes nothing; any other means that it never will again.
 pub(crate) fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+/// Sets how many bytes may wait in the system to be sent (socket(7); the system may allow less).
+pub(crate) fn set_send_buffer(stream: &TcpStream, bytes: usize) {
+    // It fails only on a connection that is gone.
+    let _ = sockopt::set_socket_send_buffer_size(stream, bytes);
+}
+
+/// Whether the peer has reset the connection, whatever it sent before. Half a close is no reset.
+pub(crate) fn is_reset(stream: &TcpStream) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&now)).is_ok()
+        && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Receives what has arrived already, and never waits.

@@ -21,18 +21,37 @@ pub(crate) struct Backwards {
     unsearched: usize,
     /// The line that `left` ends with is too long, and its end was dropped.
     too_long: bool,
+    /// Where the line begins that was given last.
+    line_start: u64,
 }
 
 impl Backwards {
     /// The lines of `file`, without their ends.
     pub(crate) fn new(file: File) -> Backwards {
         let start = file.metadata().map_or(0, |metadata| metadata.len());
-        Backwards { file, start, left: Vec::new(), unsearched: 0, too_long: false }
+        Backwards {
+            file,
+            start,
+            left: Vec::new(),
+            unsearched: 0,
+            too_long: false,
+            line_start: start,
+        }
     }
 
     /// Where in the file it stands: about so many bytes were not looked at yet.
-    pub(crate) fn position(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.start
+    }
+
+    /// Where in the file the line begins that was given last; where the file ends, before any was.
+    pub(crate) fn line_start(&self) -> u64 {
+        self.line_start
+    }
+
+    /// The file itself.
+    pub(crate) fn into_file(self) -> File {
+        self.file
     }
 
     /// Reads what stands before `left`.
@@ -57,6 +76,7 @@ impl Iterator for Backwards {
             self.unsearched = end.unwrap_or(0);
             if end.is_none() && self.left.len() > LINE_BYTES_MAX {
                 self.too_long = true;
+                self.line_start = self.start;
                 self.left.clear();
                 return Some(Vec::new());
             }
@@ -67,7 +87,9 @@ impl Iterator for Backwards {
             if end.is_none() && self.left.is_empty() {
                 return None;
             }
-            let line = self.left.split_off(end.map_or(0, |end| end + 1));
+            let begin = end.map_or(0, |end| end + 1);
+            self.line_start = self.start + begin as u64;
+            let line = self.left.split_off(begin);
             self.left.truncate(end.unwrap_or(0));
             let too_long = std::mem::take(&mut self.too_long);
             return Some(if too_long { Vec::new() } else { line });
@@ -83,7 +105,13 @@ mod tests {
         let name = format!("chat-server-backwards-{}-{}", std::process::id(), bytes.len());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let lines = Backwards::new(File::open(&path).unwrap()).collect();
+        let mut backwards = Backwards::new(File::open(&path).unwrap());
+        let mut lines = Vec::new();
+        while let Some(line) = backwards.next() {
+            let start = backwards.line_start() as usize;
+            assert_eq!(bytes[start..][..line.len()], line[..], "it begins at {start}");
+            lines.push(line);
+        }
         std::fs::remove_file(&path).unwrap();
         lines
     }

@@ -4,6 +4,8 @@
 //! never changes, so that readers can go through it in small steps without holding anybody up.
 
 use std::collections::VecDeque;
+use std::collections::vec_deque::Iter;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::wire::Lines;
@@ -58,6 +60,31 @@ impl History {
         self.next
     }
 
+    /// The number of the first line that is kept, or of the next one when none is.
+    pub(crate) fn first(&self) -> u64 {
+        self.next - self.lines.len() as u64
+    }
+
+    /// The lines with these numbers, oldest first, until they have about so many bytes: one at least, if
+    /// there is one.
+    pub(crate) fn step(&self, numbers: Range<u64>, bytes_max: usize) -> Vec<Said> {
+        first_bytes(self.range(numbers), bytes_max)
+    }
+
+    /// Like [`History::step`], from the last of them back.
+    pub(crate) fn step_back(&self, numbers: Range<u64>, bytes_max: usize) -> Vec<Said> {
+        first_bytes(self.range(numbers).rev(), bytes_max)
+    }
+
+    /// Whether the last `most` lines have at most so many bytes.
+    pub(crate) fn fits(&self, most: usize, bytes_max: usize) -> bool {
+        let mut bytes = 0;
+        self.lines.iter().rev().take(most).all(|said| {
+            bytes += said.text.len();
+            bytes <= bytes_max
+        })
+    }
+
     /// Appends what was said in a batch. What is too much goes with the next one: newcomers of this
     /// batch are still to be shown what stands before them.
     pub(crate) fn append(&mut self, lines: &Lines) {
@@ -90,11 +117,27 @@ impl History {
 
     /// At most the last `most` lines before the one with this number, oldest first.
     pub(crate) fn before(&self, number: u64, most: usize) -> impl Iterator<Item = &Said> {
-        let first = self.next - self.lines.len() as u64;
-        let end = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
-        let end = end.min(self.lines.len());
-        self.lines.range(end.saturating_sub(most)..end)
+        self.range(number.saturating_sub(most as u64)..number)
     }
+
+    fn range(&self, numbers: Range<u64>) -> Iter<'_, Said> {
+        let place = |number: u64| {
+            let place = usize::try_from(number.saturating_sub(self.first())).unwrap_or(usize::MAX);
+            place.min(self.lines.len())
+        };
+        self.lines.range(place(numbers.start)..place(numbers.end))
+    }
+}
+
+/// Clones of the first of these lines, until they have about so many bytes.
+fn first_bytes<'a>(lines: impl Iterator<Item = &'a Said>, bytes_max: usize) -> Vec<Said> {
+    let mut bytes = 0;
+    let fits = |said: &&Said| {
+        let fits = bytes < bytes_max;
+        bytes += said.text.len();
+        fits
+    };
+    lines.take_while(fits).cloned().collect()
 }
 
 #[cfg(test)]

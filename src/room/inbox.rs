@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::wire::Lines;
+use super::backlog::SliceKind;
+use super::wire::{Lines, WireForm};
+use crate::connection::Connection;
 use crate::limits::{INBOX_BYTES_MAX, NOTICED_CLIENTS_MAX};
 use crate::stamp::Stamper;
 use crate::sys::Waker;
@@ -28,25 +30,36 @@ pub(crate) struct Aside {
     pub(crate) what: What,
 }
 
-/// What an [`Aside`] is.
+/// What an [`Aside`] is. Bytes are whole lines in the client's own form.
 pub(crate) enum What {
-    /// From here on the client gets every public line. It is greeted with these lines first.
-    Join(String),
-    /// Lines for this client alone, each with its LF.
-    Text(String),
-    /// Bytes that go out as they are: an answer to a telnet command, or to another protocol.
-    Raw(Vec<u8>),
+    /// From here on the client gets every public line. It is greeted with these bytes first, and with
+    /// the last lines of the history.
+    Join { greeting: Vec<u8>, history: HistoryShown },
+    /// From here on the client is written to in this form.
+    Form(WireForm),
+    /// Something for this client alone.
+    Own(SliceKind, Vec<u8>),
+    /// All earlier lines were shown: what waited behind them follows.
+    Release,
     /// The client gets nothing that comes later.
     Leave,
+}
+
+/// How a newcomer is shown the last lines of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HistoryShown {
+    /// They are few, and written as they stand: the delivery thread copies them.
+    AtOnce,
+    /// The newcomer's reader renders them, and everything else waits for that.
+    ByReader,
 }
 
 impl What {
     fn bytes(&self) -> usize {
         size_of::<Aside>()
             + match self {
-                What::Join(text) | What::Text(text) => text.len(),
-                What::Raw(bytes) => bytes.len(),
-                What::Leave => 0,
+                What::Join { greeting: bytes, .. } | What::Own(_, bytes) => bytes.len(),
+                What::Form(_) | What::Release | What::Leave => 0,
             }
     }
 }
@@ -100,38 +113,37 @@ impl Gathering {
         self.batch.lines.push(self.stamper.moment(), true, &["*** ", text]);
     }
 
-    /// `[stamp] sender -> receiver: text` to both, once when they are one.
-    pub(crate) fn whisper(
-        &mut self,
-        (sender, from): (&str, SocketAddr),
-        (receiver, to): (&str, SocketAddr),
-        text: &str,
-    ) {
-        let (stamp, _) = self.stamper.moment();
-        let line = format!("{stamp}{sender} -> {receiver}: {text}\n");
-        if from != to {
-            self.tell(from, line.clone());
-        }
-        self.tell(to, line);
+    /// The stamp of what is written now, as it stands before a line.
+    pub(crate) fn stamp(&self) -> &str {
+        self.stamper.moment().0
     }
 
-    /// Lines for one client alone, each with its LF.
-    pub(crate) fn tell(&mut self, to: SocketAddr, text: String) {
-        self.aside(to, What::Text(text));
+    /// Whole lines for one client alone, in its form.
+    pub(crate) fn tell(&mut self, to: SocketAddr, kind: SliceKind, bytes: Vec<u8>) {
+        self.aside(to, What::Own(kind, bytes));
     }
 
-    /// Bytes for one client alone, as they are.
-    pub(crate) fn answer(&mut self, to: SocketAddr, bytes: Vec<u8>) {
-        self.aside(to, What::Raw(bytes));
+    /// From here on a client is written to in another form.
+    pub(crate) fn set_form(&mut self, of: SocketAddr, form: WireForm) {
+        self.aside(of, What::Form(form));
+    }
+
+    /// A client was shown all earlier lines.
+    pub(crate) fn release(&mut self, addr: SocketAddr) {
+        self.aside(addr, What::Release);
     }
 
     /// A newcomer: greeted alone, then announced to everybody, itself included.
-    pub(crate) fn join(&mut self, addr: SocketAddr) {
+    pub(crate) fn join(&mut self, peer: &Connection, history: HistoryShown) {
         self.here += 1;
-        let here = self.here;
+        let (addr, here) = (peer.addr, self.here);
+        // ASCII, and a newcomer has sent no CR yet: so it is written in whatever form.
         let greeting =
             format!("*** welcome; you are {addr}; {here} here; /help lists the commands\n");
-        self.aside(addr, What::Join(greeting));
+        if history == HistoryShown::ByReader {
+            peer.owe(greeting.len());
+        }
+        self.aside(addr, What::Join { greeting: greeting.into_bytes(), history });
         self.notice_of_presence(&format!("{addr} joined ({here} here)"));
     }
 
@@ -194,7 +206,12 @@ impl Inbox {
     /// *Blocking*: while the inbox is full, which ends with the delivery thread's next round.
     /// *Locks*: the inbox; hold no other.
     pub(crate) fn append<T>(&self, write: impl FnOnce(&mut Gathering) -> T) -> T {
-        self.write(self.space(), (), write)
+        self.write(self.space(INBOX_BYTES_MAX), (), write)
+    }
+
+    /// Like [`Inbox::append`], for answers: they leave half of the inbox to the talk.
+    pub(crate) fn append_answer<T>(&self, write: impl FnOnce(&mut Gathering) -> T) -> T {
+        self.write(self.space(INBOX_BYTES_MAX / 2), (), write)
     }
 
     /// Like [`Inbox::append`], but goes beyond a full inbox instead of waiting.
@@ -218,12 +235,12 @@ impl Inbox {
 
     /// *Blocking*: while the inbox is full. *Locks*: the inbox; hold no other.
     pub(crate) fn wait_for_space(&self) {
-        drop(self.space());
+        drop(self.space(INBOX_BYTES_MAX));
     }
 
-    fn space(&self) -> MutexGuard<'_, Gathering> {
+    fn space(&self, bytes_max: usize) -> MutexGuard<'_, Gathering> {
         let mut gathering = self.gathering.lock();
-        while gathering.batch.bytes() >= INBOX_BYTES_MAX && !gathering.closed {
+        while gathering.batch.bytes() >= bytes_max && !gathering.closed {
             gathering.crowded = true;
             self.space.wait(&mut gathering);
         }

@@ -3,31 +3,42 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
-use super::client::{Client, Ending};
-use super::{Room, Rows};
+use super::Room;
+use super::backlog::SliceKind;
+use super::client::Client;
+use super::table::{Called, Table};
+use crate::connection::{Connection, EndReason};
 use crate::limits::{PROBE_INTERVAL_MIN, PROBE_MAX};
 use crate::name::Name;
 use crate::sys::{self, Liveness};
 use crate::text::clean;
 
-/// Nobody here has this name or address.
+/// Nobody here is clearly meant by this name or address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoSuchClient(String);
+pub struct NoSuchClient {
+    wanted: String,
+    /// Two whose names it looks like, if there are.
+    either: Option<(String, String)>,
+}
 
 impl fmt::Display for NoSuchClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no such name: {}", self.0)
+        match &self.either {
+            None => write!(f, "no such name: {}", self.wanted),
+            Some((one, other)) => {
+                write!(f, "{} looks like {one} and like {other}: say which", self.wanted)
+            }
+        }
     }
 }
 
 impl std::error::Error for NoSuchClient {}
 
 impl NoSuchClient {
-    pub(super) fn new(who: &str) -> NoSuchClient {
-        NoSuchClient(clean(who).into_owned())
+    fn new(wanted: &str) -> NoSuchClient {
+        NoSuchClient { wanted: clean(wanted).into_owned(), either: None }
     }
 }
 
@@ -42,52 +53,66 @@ impl Room {
     pub(crate) fn rename(&self, addr: SocketAddr, shown: &str, name: &Name) -> Result<(), String> {
         self.inbox.wait_for_space();
         let mut rows = self.table.lock();
-        let taken = rows.values().filter(|client| client.peer.addr != addr).find_map(|client| {
-            client.name.as_ref().filter(|taken| taken.clashes(name)).map(|taken| taken.as_str())
-        });
-        if let Some(taken) = taken {
-            return Err(taken.to_owned());
+        if let Some(taken) = rows.clash(&addr, name) {
+            return Err(taken.shown());
         }
-        let Some(client) = rows.get_mut(&addr) else {
-            return Ok(());
-        };
-        client.name = Some(Box::new(name.clone()));
-        let notice = format!("{shown} is now {}", name.as_str());
-        self.inbox.append_under(rows, |room| room.notice(&notice));
+        if rows.rename(&addr, name) {
+            let notice = format!("{shown} is now {}", name.as_str());
+            self.inbox.append_under(rows, |room| room.notice(&notice));
+        }
         Ok(())
     }
 
-    /// Frees a name that a dead connection from the same host holds: somebody has come back, and
-    /// asks for the own name. True when it is free.
-    ///
-    /// *Blocking*: up to [`PROBE_MAX`], while TCP finds out. *Locks*: the table.
-    pub(crate) fn reclaim(&self, addr: SocketAddr, name: &Name) -> bool {
-        let holder = |rows: &Rows| {
-            let mut clients = rows.values().filter(|client| client.peer.addr.ip() == addr.ip());
-            let holds = |client: &&Client| client.name.as_ref().is_some_and(|it| it.clashes(name));
-            clients.find(holds).map(|client| Arc::clone(&client.peer))
-        };
+    /// The client on the asker's own host that holds this name, if it has to be looked whether it still
+    /// lives: somebody has come back, and asks for the own name. *Locks*: the table, a connection.
+    pub(crate) fn holder_in_doubt(
+        &self,
+        asker: &Connection,
+        name: &Name,
+    ) -> Option<Arc<Connection>> {
         let rows = self.table.lock();
-        let Some(peer) = holder(&rows) else { return false };
+        let holder = Arc::clone(&rows.clash(&asker.addr, name)?.peer);
         drop(rows);
+        (holder.addr.ip() == asker.addr.ip() && !holder.was_just_alive()).then_some(holder)
+    }
+
+    /// Frees the name that a dead connection holds. True when it is free.
+    ///
+    /// *Blocking*: up to [`PROBE_MAX`], while TCP finds out, and until it is the asker's turn; no longer
+    /// than the asker is wanted. *Locks*: the table.
+    pub(crate) fn reclaim(&self, asker: &Arc<Connection>, holder: &Arc<Connection>) -> bool {
         let deadline = Instant::now() + PROBE_MAX;
-        let Ok(local) = peer.stream.local_addr().map(sys::canonical) else { return false };
+        let Ok(local) = holder.stream.local_addr().map(sys::canonical) else { return false };
         // What was said since it died is on the way to it: the newcomer's own join, or in a large
         // room, where that is not announced, the talk.
         let mut interval = PROBE_INTERVAL_MIN;
         loop {
-            match sys::liveness(local, peer.addr) {
+            let Some(turn) = self.turns.take(asker) else { return false };
+            let liveness = sys::liveness(local, holder.addr);
+            drop(turn);
+            match liveness {
                 Liveness::Dead => break,
-                Liveness::Unknown if Instant::now() < deadline => thread::sleep(interval),
-                Liveness::Unknown | Liveness::Alive => return false,
+                Liveness::Alive => {
+                    holder.note_alive();
+                    return false;
+                }
+                Liveness::Unknown => asker.pause_until(Instant::now() + interval),
+            }
+            if asker.ending().is_some() || Instant::now() >= deadline {
+                return false;
             }
             interval *= 2;
         }
+        self.replace(asker, holder, deadline)
+    }
+
+    /// Ends a dead connection, and waits until its row is gone.
+    fn replace(&self, asker: &Connection, holder: &Arc<Connection>, deadline: Instant) -> bool {
+        holder.end(EndReason::Replaced);
         let mut rows = self.table.lock();
-        while let Some(client) = rows.get_mut(&peer.addr).filter(|it| Arc::ptr_eq(&it.peer, &peer))
-        {
-            client.lose(Ending::Replaced);
-            if self.row_left.wait_until(&mut rows, deadline + PROBE_MAX).timed_out() {
+        while rows.row_of(holder).is_some() {
+            let timed_out = self.row_left.wait_until(&mut rows, deadline + PROBE_MAX).timed_out();
+            if timed_out || asker.ending().is_some() {
                 return false;
             }
         }
@@ -96,52 +121,99 @@ impl Room {
 
     /// A private line, to both.
     ///
-    /// *Blocking*: while the inbox is full. *Locks*: the table, then the inbox.
+    /// *Blocking*: while the inbox is full. *Locks*: the table, then the inbox, then a connection.
     ///
     /// # Errors
-    /// [`NoSuchClient`] when nobody here is called so.
+    /// [`NoSuchClient`] when nobody here is clearly meant.
     pub(crate) fn whisper(
         &self,
-        from: (&str, SocketAddr),
+        (sender, from): (&str, &Connection),
         to: &str,
         text: &str,
     ) -> Result<(), NoSuchClient> {
         let who = Who::parse(to);
-        self.inbox.wait_for_space();
-        let rows = self.table.lock();
-        let client = who.find(&rows).ok_or_else(|| NoSuchClient::new(to))?;
-        let (shown, addr) = (client.shown(), client.peer.addr);
-        self.inbox.append_under(rows, |room| room.whisper(from, (&shown, addr), text));
-        Ok(())
+        loop {
+            self.inbox.wait_for_space();
+            let rows = self.table.lock();
+            let client = who.find(&rows)?;
+            let (receiver, peer) = (client.shown(), Arc::clone(&client.peer));
+            drop(rows);
+            // Rendered with no lock held, but for the stamp; done again if anything changes meanwhile.
+            let line = format!("{sender} -> {receiver}: {text}");
+            let forms = (from.form(), peer.form());
+            let rendered = [forms.0, forms.1].map(|form| {
+                let mut bytes = Vec::with_capacity(line.len() + 2);
+                form.write(&line, &mut bytes);
+                bytes
+            });
+            let rows = self.table.lock();
+            if !who.find(&rows).is_ok_and(|found| Arc::ptr_eq(&found.peer, &peer)) {
+                continue;
+            }
+            let posted = self.inbox.append_under(rows, |room| {
+                if peer.form() != forms.1 {
+                    return false;
+                }
+                let stamped = |form: super::wire::WireForm, line: &[u8]| {
+                    let mut bytes = Vec::with_capacity(room.stamp().len() + line.len());
+                    form.write_part(room.stamp(), &mut bytes);
+                    bytes.extend_from_slice(line);
+                    bytes
+                };
+                let (own, other) = (stamped(forms.0, &rendered[0]), stamped(forms.1, &rendered[1]));
+                if from.addr != peer.addr {
+                    room.tell(from.addr, SliceKind::Private, own);
+                }
+                room.tell(peer.addr, SliceKind::Private, other);
+                true
+            });
+            if posted {
+                return Ok(());
+            }
+        }
     }
 }
 
 /// Somebody asked for: by a name, or one that looks the same, or by address. Parsed before the table
 /// is locked.
-pub(super) enum Who {
+pub(super) struct Who<'a> {
+    asked: &'a str,
+    kind: WhoKind,
+}
+
+enum WhoKind {
     Addr(SocketAddr),
     Named(Name),
     Nobody,
 }
 
-impl Who {
-    pub(super) fn parse(who: &str) -> Who {
-        match (who.parse(), Name::parse(who)) {
-            (Ok(addr), _) => Who::Addr(addr),
-            (_, Ok(name)) => Who::Named(name),
-            _ => Who::Nobody,
-        }
+impl Who<'_> {
+    pub(super) fn parse(asked: &str) -> Who<'_> {
+        let kind = match (asked.parse(), Name::parse(asked)) {
+            (Ok(addr), _) => WhoKind::Addr(addr),
+            (_, Ok(name)) => WhoKind::Named(name),
+            _ => WhoKind::Nobody,
+        };
+        Who { asked, kind }
     }
 
-    pub(super) fn find<'a>(&self, rows: &'a Rows) -> Option<&'a Client> {
-        match self {
-            Who::Addr(addr) => rows.get(addr),
-            Who::Named(wanted) => {
-                let is_called =
-                    |client: &&Client| client.name.as_ref().is_some_and(|it| it.clashes(wanted));
-                rows.values().find(is_called)
-            }
-            Who::Nobody => None,
+    /// The one who is meant.
+    ///
+    /// # Errors
+    /// [`NoSuchClient`] when nobody is, or either of two.
+    pub(super) fn find<'a>(&self, rows: &'a Table) -> Result<&'a Client, NoSuchClient> {
+        let nobody = || NoSuchClient::new(self.asked);
+        match &self.kind {
+            WhoKind::Addr(addr) => rows.get(addr).ok_or_else(nobody),
+            WhoKind::Named(wanted) => match rows.called(wanted) {
+                Called::One(client) => Ok(client),
+                Called::Nobody => Err(nobody()),
+                Called::Either(one, other) => {
+                    let either = Some((one.shown(), other.shown()));
+                    Err(NoSuchClient { either, ..nobody() })
+                }
+            },
+            WhoKind::Nobody => Err(nobody()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use encoding_rs::{Encoding, UTF_8};
+use memchr::memchr;
 
 use crate::encoding;
 
@@ -25,21 +26,50 @@ impl Default for WireForm {
 }
 
 impl WireForm {
+    /// Whether text is written as it is, but for the line ends.
+    pub(crate) fn is_utf8(self) -> bool {
+        self.encoding == UTF_8
+    }
+
     /// Appends one line, with its line end, in this form.
     pub(crate) fn write(self, line: &str, bytes: &mut Vec<u8>) {
+        self.write_part(line, bytes);
+        self.end_line(bytes);
+    }
+
+    /// Appends a part of a line, without a line end, in this form.
+    pub(crate) fn write_part(self, text: &str, bytes: &mut Vec<u8>) {
         let start = bytes.len();
-        encoding::write(self.encoding, line, bytes);
-        if self.telnet && self.encoding != UTF_8 {
+        encoding::write(self.encoding, text, bytes);
+        if self.telnet && !self.is_utf8() {
             double_iac(bytes, start);
         }
+    }
+
+    fn end_line(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
+    }
+
+    /// The form with the same encoding of which this one is derived line by line.
+    fn base(self) -> WireForm {
+        WireForm { encoding: self.encoding, ..WireForm::default() }
+    }
+
+    /// Appends a line that is encoded already, without its line end.
+    fn write_encoded(self, line: &[u8], bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.extend_from_slice(line);
+        if self.telnet && !self.is_utf8() {
+            double_iac(bytes, start);
+        }
+        self.end_line(bytes);
     }
 }
 
 /// Doubles each byte 255 from `start` on.
 fn double_iac(bytes: &mut Vec<u8>, start: usize) {
     const IAC: u8 = 255;
-    if bytes[start..].contains(&IAC) {
+    if memchr(IAC, &bytes[start..]).is_some() {
         let line = bytes.split_off(start);
         bytes.extend(line.into_iter().flat_map(|byte| {
             let times = if byte == IAC { 2 } else { 1 };
@@ -95,14 +125,18 @@ impl Rendering {
 /// Some lines of a batch, in one wire form.
 pub(crate) struct Piece<'a> {
     rendering: &'a mut Rendering,
+    marks: &'a [Mark],
     lines: Range<usize>,
     range: Range<usize>,
 }
 
-/// What of a piece waits for a client, and how many lines it will miss.
+/// What of a piece waits for a client, and how many lines it does not get.
 pub(crate) struct Rest {
     pub(crate) shared: Arc<[u8]>,
     pub(crate) range: Range<usize>,
+    /// Lines at its end that are not kept.
+    pub(crate) skipped: usize,
+    /// Those of them that are recorded, and so a loss.
     pub(crate) missed: usize,
 }
 
@@ -123,7 +157,10 @@ impl Piece<'_> {
         let kept = ends.partition_point(|&end| end <= start.saturating_add(space)).max(begun);
         let end = if kept == 0 { start } else { ends[kept - 1] };
         let shared = rendering.shared.get_or_insert_with(|| Arc::from(&rendering.bytes[..]));
-        Rest { shared: Arc::clone(shared), range: start..end, missed: ends.len() - kept }
+        let skipped = ends.len() - kept;
+        let missed = self.marks[self.lines.end - skipped..self.lines.end].iter();
+        let missed = missed.filter(|mark| mark.recorded).count();
+        Rest { shared: Arc::clone(shared), range: start..end, skipped, missed }
     }
 }
 
@@ -179,30 +216,41 @@ impl Lines {
         })
     }
 
-    /// These lines, by position, in this form.
+    /// These lines, by position, in this form, which is rendered now unless it was before.
     pub(crate) fn piece(&mut self, form: WireForm, lines: Range<usize>) -> Piece<'_> {
-        let position = match self.forms.iter().position(|(known, _)| *known == form) {
-            Some(position) => position,
-            None => {
-                self.render(form);
-                self.forms.len() - 1
-            }
-        };
+        let position = self.render(form);
         let rendering = &mut self.forms[position].1;
         let start = |line: usize| {
             if line == 0 { 0 } else { rendering.ends[line - 1] }
         };
         let range = start(lines.start)..start(lines.end);
-        Piece { rendering, lines, range }
+        Piece { rendering, marks: &self.marks, lines, range }
     }
 
-    fn render(&mut self, form: WireForm) {
+    /// Renders all lines in this form, unless that was done before; gives its position. An encoding is
+    /// gone through once, whatever line ends are wanted with it.
+    pub(crate) fn render(&mut self, form: WireForm) -> usize {
+        if let Some(position) = self.forms.iter().position(|(known, _)| *known == form) {
+            return position;
+        }
         let mut rendering = Rendering::new();
-        for line in self.iter() {
-            form.write(line.text, &mut rendering.bytes);
-            rendering.ends.push(rendering.bytes.len());
+        if form == form.base() {
+            for line in self.iter() {
+                form.write(line.text, &mut rendering.bytes);
+                rendering.ends.push(rendering.bytes.len());
+            }
+        } else {
+            let base = self.render(form.base());
+            let base = &self.forms[base].1;
+            let mut start = 0;
+            for &end in &base.ends {
+                form.write_encoded(&base.bytes[start..end - 1], &mut rendering.bytes);
+                rendering.ends.push(rendering.bytes.len());
+                start = end;
+            }
         }
         self.forms.push((form, rendering));
+        self.forms.len() - 1
     }
 
     /// Forgets the lines and keeps the memory for the next batch.

@@ -31,6 +31,16 @@ fn answer(client: &mut Client, command: &str) -> Vec<String> {
     }
 }
 
+/// An answer of more lines than are made at once, without its first line, which says what follows, and
+/// without its end.
+#[track_caller]
+fn long_answer(client: &mut Client, command: &str, title: &str) -> Vec<String> {
+    let mut answer = answer(client, command);
+    assert_eq!(answer.remove(0), format!("*** {title}"));
+    assert_eq!(answer.pop().as_deref(), Some("*** end"));
+    answer
+}
+
 /// Says all of it, and hears it; gives the lines as they were heard.
 fn talk(client: &mut Client, lines: impl IntoIterator<Item = String>) -> Vec<String> {
     let lines: Vec<String> = lines.into_iter().collect();
@@ -129,7 +139,8 @@ fn what_is_kept_is_bounded_in_lines_and_the_oldest_go() {
     let room = room_that_shows(20);
     let mut alice = room.client();
     let heard = talk(&mut alice, (0..KEPT + 7).map(|number| number.to_string()));
-    assert_same(&answer(&mut alice, "/last 1000000"), &heard[7..], "what is kept");
+    let last = long_answer(&mut alice, "/last 1000000", &format!("the last {KEPT} lines:"));
+    assert_same(&last, &heard[7..], "what is kept");
     assert_eq!(answer(&mut alice, "/find 10000"), heard[10_000..=10_000]);
 }
 
@@ -230,7 +241,7 @@ fn beyond_what_is_kept_last_and_find_answer_from_the_transcript() {
     let found = answer(&mut alice, "/find needle HAYSTACK");
     assert_eq!(without_stamps(&found), ["alice: a Needle in a haystack"]);
     assert_eq!(answer(&mut alice, "/find pin"), ["*** nothing found: pin"]);
-    let last = answer(&mut alice, "/last 1000000");
+    let last = long_answer(&mut alice, "/last 1000000", &format!("the last {KEPT} lines:"));
     assert_eq!(last.len(), KEPT);
     assert_eq!(unstamped(&last[0]), Some("bob: hay 100"));
 }
