@@ -49,7 +49,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", env = "CHAT_SERVER_MAX_PER_HOST", default_value_t = 0)]
     max_per_host: usize,
 
-    /// Lines a second that one client may sustain, with a burst of ten times that; 0 for no limit
+    /// Lines a second that one client may sustain, each 256 bytes counting as one; 0 for no limit
     #[arg(long, value_name = "LINES", env = "CHAT_SERVER_RATE", default_value_t = RATE_LINES)]
     rate: u32,
 

@@ -201,6 +201,11 @@ impl Connection {
         }
     }
 
+    /// Bytes of answers that wait.
+    pub(crate) fn owed_bytes(&self) -> usize {
+        self.owed_bytes.load(Relaxed)
+    }
+
     /// Waits until at most so many bytes of answers wait; false when the client has taken none of them
     /// for `patience`, or is asked to end.
     ///
@@ -211,8 +216,8 @@ impl Connection {
             if before <= bytes_max {
                 return self.ending().is_none();
             }
-            let deadline = Instant::now() + patience;
-            let moved = self.wait_for(Some(deadline), |_| self.owed_bytes.load(Relaxed) < before);
+            let deadline = Instant::now().checked_add(patience);
+            let moved = self.wait_for(deadline, |_| self.owed_bytes.load(Relaxed) < before);
             if !moved {
                 return false;
             }

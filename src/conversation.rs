@@ -2,11 +2,12 @@
 //! answer in its place. Knows the room, not the socket.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, info};
 
 use crate::answer::{Progress, Slice, Source};
 use crate::commands;
@@ -14,7 +15,10 @@ use crate::connection::{Connection, EndReason};
 use crate::decoder::Event;
 use crate::door::Stranger;
 use crate::encoding::{EncodingChoice, Script};
-use crate::limits::{ANSWER_MOMENT, ANSWER_SLICE_BYTES, ANSWER_UNITS, ANSWER_WAIT_MAX, BURST};
+use crate::limits::{
+    ANSWER_MOMENT, ANSWER_PAUSE_MAX, ANSWER_SLICE_BYTES, ANSWER_UNITS, ANSWER_WAIT_MAX,
+    FLUSH_WAIT_MAX, PIECE_WAIT_MAX, TALK_UNIT_BYTES, WASTED_BYTE_UNITS,
+};
 use crate::pace::Pace;
 use crate::room::Room;
 use crate::room::backlog::SliceKind;
@@ -42,6 +46,10 @@ pub(crate) struct Conversation {
     work: Pace,
     /// When what was said last may be posted at the earliest, and more be done.
     not_before: Instant,
+    /// It was told that answers are left out, since it does not read them.
+    is_unread: bool,
+    /// The client was told that it is slowed.
+    is_slowed: bool,
     /// The client was slowed, and went meanwhile: what it had still to say is not said.
     over: bool,
     /// Whether it has said a line.
@@ -73,6 +81,8 @@ impl Conversation {
             pace,
             work: Pace::of_work(),
             not_before: Instant::now(),
+            is_unread: false,
+            is_slowed: false,
             over: false,
             begun: false,
             talk: Vec::new(),
@@ -141,12 +151,8 @@ impl Conversation {
             if self.over {
                 return self.peer.ending().cloned();
             }
-            self.not_before = self.not_before.max(now + self.pace.charge(1, now));
-            if self.not_before >= now + BURST || self.talk.len() >= TALK_LINES_MAX {
-                self.post();
-            }
             let ending = match event {
-                Event::Line(raw) => self.line(raw),
+                Event::Line(raw) => self.line(raw, now),
                 Event::TooLong => {
                     let most = self.room.config.line_bytes_max;
                     self.reply(&format!("your line was dropped: it is longer than {most} bytes"));
@@ -164,17 +170,22 @@ impl Conversation {
                 return ending;
             }
         }
+        if self.talk.is_empty() {
+            // What became no talk has its pace, too.
+            self.keep_pace();
+        }
         None
     }
 
-    fn line(&mut self, raw: Vec<u8>) -> Option<EndReason> {
+    fn line(&mut self, raw: Vec<u8>, now: Instant) -> Option<EndReason> {
         let bytes = raw.len();
         let line = self.script.read(raw);
         self.write_in(WireForm { encoding: self.script.encoding(), ..self.form });
         let Some(line) = line else {
-            self.charge(bytes as u64);
+            self.charge(WASTED_BYTE_UNITS * bytes as u64);
             return None;
         };
+        self.charge_talk(bytes, now);
         let text = line.as_str();
         // A request that comes in pieces is known only when its line is whole.
         if !std::mem::replace(&mut self.begun, true)
@@ -198,6 +209,24 @@ impl Conversation {
         None
     }
 
+    /// Counts a line that is said, or a command, and posts what was gathered before if it would be held
+    /// back for long.
+    fn charge_talk(&mut self, bytes: usize, now: Instant) {
+        let wait = self.pace.charge(bytes.div_ceil(TALK_UNIT_BYTES) as u64, now);
+        self.not_before = self.not_before.max(now + wait);
+        if !wait.is_zero() && !std::mem::replace(&mut self.is_slowed, true) {
+            let rate = self.room.config.rate_lines.map_or(0, NonZeroU32::get);
+            info!("{} is slowed: it says more than {rate} lines a second", self.peer.addr);
+            self.tell(&format!(
+                "*** you say more than {rate} lines a second: you are slowed, and nothing is lost"
+            ));
+        }
+        self.is_slowed &= !self.pace.has_rested(now);
+        if self.not_before >= now + PIECE_WAIT_MAX || self.talk.len() >= TALK_LINES_MAX {
+            self.post();
+        }
+    }
+
     fn say(&mut self, line: Line) {
         self.talk.push(Talk::Say(line));
     }
@@ -216,9 +245,37 @@ impl Conversation {
         self.pay(ANSWER_UNITS);
         let mut bytes = Vec::with_capacity(text.len() + 8);
         text.lines().for_each(|line| self.form.write(&format!("*** {line}"), &mut bytes));
-        // If it takes nothing, this is left out and counted.
-        self.peer.wait_until_owed(ANSWER_SLICE_BYTES, self.patience());
-        self.post_answer(bytes);
+        if self.may_answer(ANSWER_SLICE_BYTES) {
+            self.post_answer(bytes);
+        }
+    }
+
+    /// Waits until the client has taken its answers but for so many bytes. False when it is asked to end,
+    /// and once when it takes nothing for a while: then it is told that answers are left out, and gets no
+    /// more until it has taken all.
+    ///
+    /// *Blocking*: as long as that takes.
+    fn may_answer(&mut self, bytes_max: usize) -> bool {
+        if self.is_unread {
+            self.is_unread = !self.peer.wait_until_owed(0, Duration::MAX);
+            return !self.is_unread;
+        }
+        while !self.peer.wait_until_owed(bytes_max, self.patience()) {
+            // Asked for room, the system speaks up only when a third of the socket's buffer is free. A
+            // client that takes a little now and then is found out by trying.
+            let owed = self.peer.owed_bytes();
+            if self.peer.ending().is_none() {
+                self.room.inbox.append(|room| room.flush(self.peer.addr));
+            }
+            if !self.peer.wait_until_owed(owed.saturating_sub(1), FLUSH_WAIT_MAX) {
+                if self.peer.ending().is_none() {
+                    self.is_unread = true;
+                    self.tell("*** answers are left out here: those before were not read");
+                }
+                return false;
+            }
+        }
+        true
     }
 
     /// Answers this client alone with what may be many lines: in slices, of which each is made when the
@@ -229,16 +286,9 @@ impl Conversation {
         self.post();
         self.charge(ANSWER_UNITS);
         let asked = Instant::now();
-        let mut announced = false;
+        let (mut announced, mut said) = (false, asked);
         loop {
-            if !self.keep_pace() {
-                return;
-            }
-            if !self.peer.wait_until_owed(0, self.patience()) {
-                if self.peer.ending().is_none() {
-                    let text = "*** the rest of the answer is left out: nothing of it was read";
-                    self.tell(text);
-                }
+            if !self.keep_pace() || !self.may_answer(0) {
                 return;
             }
             let Some(turn) = self.room.turns.take(&self.peer) else { return };
@@ -249,17 +299,23 @@ impl Conversation {
             if goes_on && is_long && !announced {
                 announced = true;
                 self.form.write(&format!("*** {}", source.title()), &mut bytes);
+            } else if goes_on && slice.text.is_empty() && said.elapsed() > ANSWER_PAUSE_MAX {
+                // Only what is sent shows whether somebody is still there.
+                self.form.write("*** still looking", &mut bytes);
             }
             slice.text.lines().for_each(|line| self.form.write(line, &mut bytes));
             if !goes_on && announced {
                 self.form.write("*** end", &mut bytes);
             }
-            self.post_answer(bytes);
-            drop(turn);
-            if !goes_on {
-                return self.charge(slice.units);
+            if !bytes.is_empty() {
+                said = Instant::now();
+                self.post_answer(bytes);
             }
+            drop(turn);
             self.charge(slice.units);
+            if !goes_on {
+                return;
+            }
             self.peer.notice_reset();
         }
     }
@@ -275,7 +331,7 @@ impl Conversation {
         let room = Arc::clone(&self.room);
         let mut earlier = Recent::numbered(&room, numbers);
         let mut goes_on = true;
-        while goes_on && self.keep_pace() && self.peer.wait_until_owed(0, self.patience()) {
+        while goes_on && self.keep_pace() && self.may_answer(0) {
             let Some(turn) = self.room.turns.take(&self.peer) else { break };
             let mut slice = Slice::default();
             goes_on = earlier.fill(&mut slice) == Progress::More;
@@ -285,7 +341,7 @@ impl Conversation {
             drop(turn);
             self.charge(slice.units);
         }
-        self.peer.wait_until_owed(0, self.patience());
+        self.may_answer(0);
         self.room.inbox.append(|room| room.release(self.peer.addr));
     }
 

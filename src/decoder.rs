@@ -100,14 +100,32 @@ impl Decoder {
 
     /// Cuts a run of data into lines.
     fn cut(&mut self, mut run: &[u8], events: &mut Vec<Event>) {
+        if self.pending.is_empty() && !self.dropping && self.previous == LF {
+            run = self.skip_empty_lines(run);
+        }
         while let Some((at, after_cr)) = self.find_end(run) {
             self.end_line(&run[..at], events);
             self.crlf_seen |= after_cr;
-            run = &run[at + 1..];
+            run = self.skip_empty_lines(&run[at + 1..]);
         }
         if self.fits(run, events) {
             self.pending.extend_from_slice(run);
             self.wasted = self.wasted.saturating_sub(run.len());
+        }
+    }
+
+    /// What follows the empty lines at the front of `run`, at the beginning of a line. Each could be cut
+    /// like any other; a flood of them costs less so.
+    fn skip_empty_lines<'a>(&mut self, mut run: &'a [u8]) -> &'a [u8] {
+        loop {
+            match run {
+                [LF, rest @ ..] => run = rest,
+                [CR, LF | NUL, rest @ ..] => {
+                    self.crlf_seen = true;
+                    run = rest;
+                }
+                _ => return run,
+            }
         }
     }
 

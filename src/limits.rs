@@ -23,6 +23,9 @@ pub const NOTICED_CLIENTS_MAX: usize = 200;
 /// about as large; a larger one would fall out of the processor's caches while it is sent to all.
 pub(crate) const INBOX_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes that may wait for the clients in other encodings than UTF-8. Beyond it those who talk wait.
+pub(crate) const LATE_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes of lines from others that may wait for one slow client, by default. Beyond it whole lines are
 /// skipped, and it is told how many.
 pub const BACKLOG_BYTES_MAX: usize = 1 << 20;
@@ -46,13 +49,26 @@ pub(crate) const ANSWERS_BYTES_MAX: usize = 2 * ANSWER_SLICE_BYTES;
 /// Then the rest of the answer is left out.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long a reader waits for the delivery thread to try once more whether its client takes something.
+pub(crate) const FLUSH_WAIT_MAX: Duration = Duration::from_millis(200);
+
 /// An answer that takes longer is announced with what follows.
 pub(crate) const ANSWER_MOMENT: Duration = Duration::from_millis(500);
 
-/// Sizes of a socket's send buffer (SO_SNDBUF, which the kernel doubles; socket(7)). Each client begins
-/// with the first; one whose socket is full gets the next, while all together have taken less than half
-/// of what may wait. The kernel's own growth, up to some megabytes, is switched off by that.
-pub(crate) const SEND_BUFFER_BYTES: [usize; 4] = [8 << 10, 32 << 10, 128 << 10, 512 << 10];
+/// How long an answer that is being looked for says nothing.
+pub(crate) const ANSWER_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Size of a socket's send buffer at the least, and at the most (SO_SNDBUF, which the kernel doubles;
+/// socket(7)). Each client begins with its part of half of what may wait for all clients together. One
+/// whose socket is full gets the largest, while all together have taken less than half. The kernel's own
+/// growth, up to some megabytes for each, is switched off by that.
+pub(crate) const SEND_BUFFER_BYTES_MIN: usize = 4 << 10;
+/// See [`SEND_BUFFER_BYTES_MIN`].
+pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// Size of a socket's receive buffer (SO_RCVBUF, which the kernel doubles). What a client sends before it
+/// is read takes no more, however much it sends while it is slowed.
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 
 /// What a backlog counts for each slice beyond its bytes, so that many tiny ones are bounded too.
 pub(crate) const SLICE_BYTES: usize = 64;
@@ -60,11 +76,22 @@ pub(crate) const SLICE_BYTES: usize = 64;
 /// How long a client that has lines waiting may take none, by default. Then it is disconnected.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Lines a second that one client may sustain, by default. Beyond it the client is slowed.
-pub const RATE_LINES: u32 = 100;
+/// How often it is looked at the most whether one has come to that; an eighth of the stall timeout, when
+/// that is less.
+pub(crate) const STALL_LOOK_MAX: Duration = Duration::from_millis(100);
+
+/// Lines a second that one client may sustain, by default: far more than a person says. Beyond it the
+/// client is slowed, and told once.
+pub const RATE_LINES: u32 = 20;
+
+/// Bytes of a line, as received, that count as one line for the rate; more count as several.
+pub const TALK_UNIT_BYTES: usize = 256;
 
 /// How much may be said at once: what the rate allows in this time.
-pub(crate) const BURST: Duration = Duration::from_secs(10);
+pub(crate) const BURST: Duration = Duration::from_secs(50);
+
+/// How long lines that arrived together are held back to be posted together, when their client is slowed.
+pub(crate) const PIECE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What one client can ask for in a second: a unit is one byte of an answer. No option lifts this pace.
 /// Beyond it the client waits.
@@ -79,7 +106,10 @@ pub(crate) const SCANNED_BYTES_PER_UNIT: u64 = 32;
 /// Units of each answer, however short.
 pub(crate) const ANSWER_UNITS: u64 = 4 << 10;
 
-/// Units of each read that brings no line: line ends, telnet commands, lines that are dropped.
+/// Units of each byte that becomes no line: line ends, telnet commands, lines that are dropped.
+pub(crate) const WASTED_BYTE_UNITS: u64 = 2;
+
+/// Units of each read that brings no line at all.
 pub(crate) const EMPTY_READ_UNITS: u64 = 1 << 10;
 
 /// Units of one look whether somebody who holds a name still lives: it goes through the system's table

@@ -16,8 +16,9 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// For what is said: so many lines a second, with a burst of what [`BURST`] allows. No limit
-    /// without a rate.
+    /// For what is said: so many lines a second, with a burst of what [`BURST`] allows, where each
+    /// started [`TALK_UNIT_BYTES`](crate::limits::TALK_UNIT_BYTES) count as a line. No limit without a
+    /// rate.
     pub(crate) fn of_talk(rate_lines: Option<NonZeroU32>) -> Pace {
         let unit_nanos = rate_lines.map_or(0, |lines| 1_000_000_000 / u64::from(lines.get()));
         Pace { unit_nanos, burst: BURST, due: None }
@@ -35,6 +36,11 @@ impl Pace {
         self.due = Some(due);
         due.saturating_duration_since(now + self.burst)
     }
+
+    /// Whether half of the burst may be used again.
+    pub(crate) fn has_rested(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| due <= now + self.burst / 2)
+    }
 }
 
 #[cfg(test)]
@@ -45,14 +51,14 @@ mod tests {
     fn a_burst_passes_and_what_follows_keeps_the_rate() {
         let mut pace = Pace::of_talk(NonZeroU32::new(10));
         let start = Instant::now();
-        for line in 0..100 {
+        for line in 0..500 {
             assert_eq!(pace.charge(1, start), Duration::ZERO, "line {line}");
         }
         assert_eq!(pace.charge(1, start), Duration::from_millis(100));
         let later = start + Duration::from_millis(100);
         assert_eq!(pace.charge(1, later), Duration::from_millis(100));
         let rested = later + 2 * BURST;
-        for line in 0..100 {
+        for line in 0..500 {
             assert_eq!(pace.charge(1, rested), Duration::ZERO, "rested, line {line}");
         }
         assert!(pace.charge(1, rested) > Duration::ZERO, "rest is not saved up beyond the burst");

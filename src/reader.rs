@@ -16,6 +16,7 @@ use crate::door::Stranger;
 use crate::idle::Idle;
 use crate::limits::{
     EMPTY_READ_UNITS, LINGER_MAX, READ_BYTES_MAX, READ_BYTES_MIN, TOGETHER_BYTES_MAX,
+    WASTED_BYTE_UNITS,
 };
 use crate::room::{NoPlace, Room};
 use crate::seats::Seat;
@@ -142,7 +143,8 @@ impl Ear {
         conversation.post();
         let wasted = self.decoder.take_wasted();
         if !had_lines || wasted > 0 {
-            conversation.pay(if had_lines { 0 } else { EMPTY_READ_UNITS } + wasted as u64);
+            let read_units = if had_lines { 0 } else { EMPTY_READ_UNITS };
+            conversation.pay(read_units + WASTED_BYTE_UNITS * wasted as u64);
         }
         fit(buffer, together);
         self.events.shrink_to(EVENTS_KEPT);

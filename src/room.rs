@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 pub(crate) mod backlog;
 mod backwards;
-mod budget;
+pub(crate) mod budget;
 mod client;
 pub(crate) mod delivery;
 mod history;

@@ -15,9 +15,10 @@ use crate::config::Config;
 use crate::limits::{
     DESCRIPTORS_RESERVED, MAPPINGS_PER_CLIENT, MAPPINGS_RESERVED, USER_TIMEOUT_BEYOND_STALL,
 };
+use crate::room::budget::send_buffer_bytes;
 use crate::room::transcript::Transcript;
 use crate::room::{Room, delivery};
-use crate::sys::{self, Waker};
+use crate::sys::{self, Poller, Waker};
 
 /// Bytes of the stacks of the acceptor and the delivery thread.
 const STACK_BYTES: usize = 1 << 20;
@@ -27,6 +28,8 @@ pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
     room: Arc<Room>,
+    /// What the delivery thread waits with.
+    poller: Poller,
     transcript: Option<Transcript>,
     stop: StopHandle,
 }
@@ -169,7 +172,8 @@ impl Server {
         config.clients_max = clients_max(config.clients_max);
         let listen_error = |source| StartError::Listen { addr: asked, source };
         let user_timeout = config.stall_timeout.saturating_add(USER_TIMEOUT_BEYOND_STALL);
-        let listener = sys::listen(asked, user_timeout).map_err(listen_error)?;
+        let send_buffer_bytes = send_buffer_bytes(config.waiting_bytes_max, config.clients_max);
+        let listener = sys::listen(asked, user_timeout, send_buffer_bytes).map_err(listen_error)?;
         let addr = listener.local_addr().map_err(listen_error)?;
         let stop = Stop {
             requested: Mutex::new(false),
@@ -177,9 +181,10 @@ impl Server {
             waker: Waker::new().map_err(StartError::System)?,
         };
         let room = Room::new(config, Waker::new().map_err(StartError::System)?);
+        let poller = Poller::new(room.inbox.waker()).map_err(StartError::System)?;
         let transcript = open_transcript(&room)?;
         let (room, stop) = (Arc::new(room), StopHandle(Arc::new(stop)));
-        Ok(Server { listener, addr, room, transcript, stop })
+        Ok(Server { listener, addr, room, poller, transcript, stop })
     }
 
     /// The address it really listens on: port 0 has become the chosen port.
@@ -206,7 +211,7 @@ impl Server {
     /// [`RunError::Thread`] when the system refuses a thread at the start, [`RunError::Fault`] when
     /// the acceptor or the delivery thread panicked.
     pub fn run(self) -> Result<(), RunError> {
-        let Server { listener, addr, room, transcript, stop } = self;
+        let Server { listener, addr, room, poller, transcript, stop } = self;
         thread::scope(|scope| {
             let delivering = core_thread("deliver").spawn_scoped(scope, || {
                 // However it ends, nobody waits for a delivery that will not come.
@@ -215,7 +220,7 @@ impl Server {
                     room.close();
                     stop.stop();
                 });
-                delivery::deliver(&room, transcript);
+                delivery::deliver(&room, poller, transcript);
             });
             let delivering = delivering.map_err(RunError::Thread)?;
             let accepting = core_thread("accept").spawn_scoped(scope, || {

@@ -3,6 +3,7 @@
 
 mod liveness;
 mod memory;
+mod poller;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -18,8 +19,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub(crate) use self::liveness::{Liveness, liveness};
 pub(crate) use self::memory::usable_bytes;
+pub(crate) use self::poller::Poller;
 use crate::limits::{
-    KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG, SEND_BUFFER_BYTES,
+    KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG, RECEIVE_BUFFER_BYTES,
 };
 
 /// Listens on `addr` without blocking in accept. On `::` it takes IPv4 too.
@@ -27,7 +29,11 @@ use crate::limits::{
 /// What is set for the listener holds for every connection that it accepts: small lines go out at
 /// once, and a dead peer is found by keepalive when nothing is on the way to it, or, when it leaves
 /// something unacknowledged for `user_timeout`, by TCP_USER_TIMEOUT (tcp(7)).
-pub(crate) fn listen(addr: SocketAddr, user_timeout: Duration) -> io::Result<TcpListener> {
+pub(crate) fn listen(
+    addr: SocketAddr,
+    user_timeout: Duration,
+    send_buffer_bytes: usize,
+) -> io::Result<TcpListener> {
     let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
@@ -37,7 +43,8 @@ pub(crate) fn listen(addr: SocketAddr, user_timeout: Duration) -> io::Result<Tcp
     // The port can be bound again at once although old connections are still in TIME-WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     set_keepalive(&socket, user_timeout)?;
-    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES[0])?;
+    sockopt::set_socket_send_buffer_size(&socket, send_buffer_bytes)?;
+    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
     rustix::net::bind(&socket, &addr)?;
     // std would listen with 128, too few for a thousand who arrive in a second.
     rustix::net::listen(&socket, LISTEN_BACKLOG)?;
@@ -163,7 +170,8 @@ pub(crate) enum Interest {
     /// Something to read, or a connection to accept.
     Input,
     /// Room to write.
-    Room,
+    #[cfg_attr(target_os = "linux", expect(dead_code, reason = "epoll is used there"))]
+    Writable,
 }
 
 /// Waits until the waker or a socket is ready, or `timeout` is over, and gives the positions of
@@ -178,7 +186,7 @@ pub(crate) fn wait<'a>(
 ) -> Vec<usize> {
     let flags = match interest {
         Interest::Input => PollFlags::IN,
-        Interest::Room => PollFlags::OUT,
+        Interest::Writable => PollFlags::OUT,
     };
     let mut polled = vec![PollFd::new(waker, PollFlags::IN)];
     polled.extend(sockets.map(|socket| PollFd::from_borrowed_fd(socket, flags)));

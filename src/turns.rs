@@ -34,11 +34,14 @@ impl Turns {
         state.waiting.push_back(Arc::clone(peer));
         drop(state);
         let is_wanted = peer.wait_for_turn();
-        // Turns are given under this lock, so from here on none is on the way.
+        // Turns are given under this lock, so that none is on the way from here on.
         let mut state = self.0.lock();
-        state.waiting.retain(|waiting| !Arc::ptr_eq(waiting, peer));
+        let is_given = peer.take_turn();
+        if !is_given {
+            state.waiting.retain(|waiting| !Arc::ptr_eq(waiting, peer));
+        }
         drop(state);
-        let turn = peer.take_turn().then(|| Turn(self));
+        let turn = is_given.then(|| Turn(self));
         turn.filter(|_| is_wanted)
     }
 }

@@ -73,6 +73,13 @@ impl Telnet {
     /// The next piece, taken off the front of `bytes`, or `None` when all are taken.
     pub(super) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Piece<'a>> {
         while let Some((&byte, rest)) = bytes.split_first() {
+            // Commands of two bytes mean nothing here. Any could be read like the others; a flood of them
+            // costs less so.
+            if let (State::Data, IAC, [COMMAND_MIN..SB, after @ ..]) = (self.state, byte, rest) {
+                self.spoken = true;
+                *bytes = after;
+                continue;
+            }
             match self.state {
                 State::Data if byte != IAC => return Some(Piece::Data(take_run(bytes))),
                 State::Command if byte == IAC => {

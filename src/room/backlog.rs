@@ -74,6 +74,9 @@ pub(crate) struct Backlog {
     /// Bytes of answers and of earlier lines, with as much for each slice.
     owed_bytes: usize,
     missed: Missed,
+    /// Bytes of answers that were left out. The client's reader waits for them, too, until all that waits
+    /// is taken: it would only make more that is left out.
+    left_out: usize,
     /// Earlier lines are still to come, so everything else waits behind them.
     pub(crate) held: bool,
 }
@@ -86,6 +89,7 @@ impl Backlog {
             talk_bytes: 0,
             owed_bytes: 0,
             missed: Missed::default(),
+            left_out: 0,
             held: false,
         }
     }
@@ -118,14 +122,14 @@ impl Backlog {
     }
 
     /// Keeps what is left of whole lines for this client alone, of which `sent` bytes are sent, or
-    /// counts them as left out. Gives how many bytes of an answer were left out.
+    /// counts them as left out.
     pub(crate) fn push_own(
         &mut self,
         bytes: &[u8],
         sent: usize,
         kind: SliceKind,
         backlog_bytes_max: usize,
-    ) -> usize {
+    ) {
         let is_full = match kind {
             SliceKind::Answer => self.owed_bytes >= ANSWERS_BYTES_MAX,
             SliceKind::Private | SliceKind::Public => self.talk_bytes >= backlog_bytes_max.max(1),
@@ -133,7 +137,8 @@ impl Backlog {
         };
         if is_full && sent == 0 {
             self.missed.own += memchr_iter(b'\n', bytes).count();
-            return if kind.is_owed() { bytes.len() } else { 0 };
+            self.left_out += if kind.is_owed() { bytes.len() } else { 0 };
+            return;
         }
         let rest: Arc<[u8]> = Arc::from(&bytes[sent..]);
         let range = 0..rest.len();
@@ -144,7 +149,6 @@ impl Backlog {
         } else {
             self.push(slice);
         }
-        0
     }
 
     fn push(&mut self, slice: Slice) {
@@ -186,9 +190,8 @@ impl Backlog {
     }
 
     /// Drops the newest lines until about `bytes` wait, and counts them as left out; a line that was
-    /// begun stays. Gives how many bytes of answers were dropped.
-    pub(crate) fn trim(&mut self, bytes: usize) -> usize {
-        let mut unpaid = 0;
+    /// begun stays.
+    pub(crate) fn trim(&mut self, bytes: usize) {
         while self.bytes() > bytes
             && let Some(mut slice) = self.slices.pop_back()
         {
@@ -205,7 +208,7 @@ impl Backlog {
                 self.missed.own += lines;
             }
             if slice.kind.is_owed() {
-                unpaid += rest.len() - kept;
+                self.left_out += rest.len() - kept;
             }
             if kept > 0 {
                 slice.shared = Arc::from(&rest[..kept]);
@@ -214,7 +217,6 @@ impl Backlog {
                 break;
             }
         }
-        unpaid
     }
 
     /// What was left out so far, of which the client is told now.
@@ -222,9 +224,15 @@ impl Backlog {
         self.missed
     }
 
-    /// Bytes of answers that wait; the client's reader waits for them, too.
+    /// Bytes of answers that wait, or were left out: what the client's reader waits for.
     pub(crate) fn owed(&self) -> usize {
-        self.slices.iter().filter(|it| it.kind.is_owed()).map(|it| it.range.len()).sum()
+        self.left_out
+            + self
+                .slices
+                .iter()
+                .filter(|it| it.kind.is_owed())
+                .map(|it| it.range.len())
+                .sum::<usize>()
     }
 
     /// Whether nothing waits, not even word of what was left out.
@@ -256,8 +264,10 @@ mod tests {
         backlog.push_public(shared("one\ntwo\nthree\n"), 1..14, 0);
         backlog.push_public(shared("four\nfive\n"), 0..10, 2);
         backlog.push_own(b"answer\n", 0, SliceKind::Answer, usize::MAX);
-        assert_eq!(backlog.trim(backlog.bytes()), 0);
-        assert_eq!(backlog.trim(0), "answer\n".len());
+        backlog.trim(backlog.bytes());
+        assert_eq!(backlog.owed(), "answer\n".len());
+        backlog.trim(0);
+        assert_eq!(backlog.owed(), "answer\n".len(), "its reader makes no more meanwhile");
         assert_eq!(backlog.missed(), Missed { public: 2 + 2 + 2, own: 1 });
         assert_eq!(backlog.bytes(), "ne\n".len() + SLICE_BYTES);
         assert_eq!(waiting(&mut backlog), "ne\n");
@@ -289,11 +299,11 @@ mod tests {
     fn answers_are_bounded_apart_from_the_talk() {
         let mut backlog = Backlog::new();
         let answer = "x\n".repeat(ANSWERS_BYTES_MAX / 2);
-        assert_eq!(backlog.push_own(answer.as_bytes(), 0, SliceKind::Answer, 1), 0);
-        assert_eq!(backlog.push_own(b"a\nb\n", 0, SliceKind::Answer, 1), 4);
+        backlog.push_own(answer.as_bytes(), 0, SliceKind::Answer, 1);
+        backlog.push_own(b"a\nb\n", 0, SliceKind::Answer, 1);
         assert_eq!(backlog.missed(), Missed { public: 0, own: 2 });
-        assert_eq!(backlog.push_own(b"private\n", 0, SliceKind::Private, 1), 0);
-        assert_eq!(backlog.push_own(b"private\n", 0, SliceKind::Private, 1), 0);
+        backlog.push_own(b"private\n", 0, SliceKind::Private, 1);
+        backlog.push_own(b"private\n", 0, SliceKind::Private, 1);
         assert_eq!(backlog.missed().own, 3, "the limit is reached with the first one");
         assert_eq!(backlog.space(usize::MAX), usize::MAX - backlog.talk_bytes - SLICE_BYTES);
     }

@@ -1,20 +1,36 @@
 //! The budget for what waits for all clients together: lines and answers in the server, and what the
-//! larger send buffers of the kernel may hold. Counts only; it knows no clients.
+//! send buffers of the kernel may hold. Counts only; it knows no clients.
+
+use crate::limits::{SEND_BUFFER_BYTES_MAX, SEND_BUFFER_BYTES_MIN};
+
+/// What the kernel makes of the size of a send buffer that it is asked for: socket(7).
+const KERNEL_FACTOR: usize = 2;
+
+/// Size to ask for as each client's send buffer, so that so many clients take half of the budget at the
+/// most, if they do not go below the least size.
+pub(crate) fn send_buffer_bytes(bytes_max: usize, clients_max: usize) -> usize {
+    let part = bytes_max / 2 / clients_max.max(1) / KERNEL_FACTOR;
+    part.clamp(SEND_BUFFER_BYTES_MIN, SEND_BUFFER_BYTES_MAX)
+}
 
 /// See the module's documentation. All numbers are bytes.
 pub(crate) struct Budget {
     bytes_max: usize,
+    /// What a send buffer holds that was not made larger.
+    send_buffer: usize,
     /// What waits in the backlogs of all clients.
     waiting: usize,
-    /// What send buffers were made larger by.
+    /// What waits in the kernel: what send buffers were made larger by, and those of clients that take too
+    /// little.
     granted: usize,
     /// Beyond this much something has to be dropped: the limit, unless nothing could be dropped there.
     trigger: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes_max: usize) -> Budget {
-        Budget { bytes_max, waiting: 0, granted: 0, trigger: bytes_max }
+    pub(crate) fn new(bytes_max: usize, clients_max: usize) -> Budget {
+        let send_buffer = KERNEL_FACTOR * send_buffer_bytes(bytes_max, clients_max);
+        Budget { bytes_max, send_buffer, waiting: 0, granted: 0, trigger: bytes_max }
     }
 
     /// Counts what waits for one client: `before` it was changed, and `after`.
@@ -22,16 +38,31 @@ impl Budget {
         self.waiting = (self.waiting + after).saturating_sub(before);
     }
 
-    /// Grants a larger send buffer, if so many bytes more leave half of the budget to the backlogs.
-    pub(crate) fn grant(&mut self, bytes: usize) -> bool {
-        let grants = self.waiting + self.granted + bytes <= self.bytes_max / 2;
-        self.granted += if grants { bytes } else { 0 };
+    /// Grants a client the largest send buffer, if that leaves half of the budget to the backlogs.
+    pub(crate) fn grant_large_buffer(&mut self) -> bool {
+        let more = self.large_buffer_more();
+        let grants = more > 0 && self.waiting + self.granted + more <= self.bytes_max / 2;
+        self.granted += if grants { more } else { 0 };
         grants
     }
 
     /// Takes back what a client that leaves was granted.
-    pub(crate) fn give_back(&mut self, bytes: usize) {
-        self.granted -= bytes;
+    pub(crate) fn give_large_buffer_back(&mut self) {
+        self.granted -= self.large_buffer_more();
+    }
+
+    fn large_buffer_more(&self) -> usize {
+        KERNEL_FACTOR * SEND_BUFFER_BYTES_MAX - self.send_buffer
+    }
+
+    /// Counts the send buffer of a client that takes too little: it is full.
+    pub(crate) fn count_full_buffer(&mut self) {
+        self.granted += self.send_buffer;
+    }
+
+    /// Counts it no more.
+    pub(crate) fn discount_full_buffer(&mut self) {
+        self.granted -= self.send_buffer;
     }
 
     /// Whether something must be dropped.
@@ -81,18 +112,25 @@ mod tests {
     }
 
     #[test]
-    fn larger_buffers_take_half_of_the_budget_at_the_most_and_come_back() {
-        let mut budget = Budget::new(100);
-        assert!(budget.grant(30));
-        budget.changed(0, 20);
-        assert!(!budget.grant(1));
-        budget.give_back(30);
-        assert!(budget.grant(30));
+    fn send_buffers_share_half_of_the_budget() {
+        assert_eq!(send_buffer_bytes(1 << 30, 10_000), (1 << 30) / 40_000);
+        assert_eq!(send_buffer_bytes(64 << 20, 10_000), SEND_BUFFER_BYTES_MIN);
+        assert_eq!(send_buffer_bytes(1 << 30, 1), SEND_BUFFER_BYTES_MAX);
+    }
+
+    #[test]
+    fn larger_buffers_leave_half_of_the_budget_to_the_backlogs_and_come_back() {
+        let mut budget = Budget::new(2 << 20, 10_000);
+        assert!(budget.grant_large_buffer());
+        budget.changed(0, 1 << 19);
+        assert!(!budget.grant_large_buffer(), "half is taken");
+        budget.give_large_buffer_back();
+        assert!(budget.grant_large_buffer());
     }
 
     #[test]
     fn beyond_the_limit_something_is_dropped_and_not_at_once_again() {
-        let mut budget = Budget::new(100);
+        let mut budget = Budget::new(100, 1);
         budget.changed(0, 100);
         assert!(!budget.is_exceeded());
         budget.changed(10, 11);

@@ -2,6 +2,7 @@
 //! thread writes to its connection.
 
 use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::backlog::{Backlog, Missed, SliceKind};
 use super::budget::Budget;
 use super::wire::{Piece, Rest, WireForm};
 use crate::connection::{Connection, EndReason};
-use crate::limits::SEND_BUFFER_BYTES;
+use crate::limits::SEND_BUFFER_BYTES_MAX;
 use crate::name::Name;
 use crate::sys;
 
@@ -32,10 +33,12 @@ pub(crate) struct Client {
     pub(super) join: u64,
     pub(crate) form: WireForm,
     pub(crate) standing: Standing,
-    /// How often its socket's send buffer was made larger.
-    growth: u8,
-    /// Whether the delivery thread waits for its socket.
-    pub(super) polled: bool,
+    /// From which batch on it gets what it gets late, if it does.
+    pub(super) late_since: Option<NonZeroU64>,
+    /// Whether its socket has the largest send buffer.
+    pub(super) has_large_buffer: bool,
+    /// The key under which the delivery thread waits for its socket, if it does.
+    pub(super) stuck: Option<NonZeroU64>,
     pub(crate) name: Option<Box<Name>>,
     /// What waits for it, if anything does, be it only word of what it missed.
     pub(crate) backlog: Option<Box<Backlog>>,
@@ -51,14 +54,14 @@ impl Drop for Client {
 impl Client {
     pub(crate) fn new(peer: Arc<Connection>) -> Client {
         let form = peer.form();
-        let standing = Standing::Arriving;
         Client {
             peer,
             join: 0,
             form,
-            standing,
-            growth: 0,
-            polled: false,
+            standing: Standing::Arriving,
+            late_since: None,
+            has_large_buffer: false,
+            stuck: None,
             name: None,
             backlog: None,
         }
@@ -144,8 +147,8 @@ impl Client {
         let waits = match direct {
             None => 0,
             Some(sent) => {
-                let left_out = self.backlog().push_own(bytes, sent, kind, backlog_bytes_max);
-                bytes.len() - sent - left_out
+                self.backlog().push_own(bytes, sent, kind, backlog_bytes_max);
+                bytes.len() - sent
             }
         };
         if is_owed {
@@ -204,6 +207,7 @@ impl Client {
             self.backlog = Some(backlog);
             return;
         }
+        self.settle(&backlog);
         let notice = missed_notice(backlog.missed(), recall_lines_max);
         if !notice.is_empty() {
             let mut bytes = Vec::new();
@@ -216,27 +220,18 @@ impl Client {
     pub(crate) fn trim(&mut self, bytes: usize) -> usize {
         let Some(backlog) = &mut self.backlog else { return 0 };
         let before = backlog.missed().public;
-        let unpaid = backlog.trim(bytes);
-        let missed = backlog.missed().public - before;
-        self.peer.settle(unpaid);
-        missed
+        backlog.trim(bytes);
+        backlog.missed().public - before
     }
 
-    /// Bytes by which its send buffer was made larger so far.
-    pub(crate) fn grown(&self) -> usize {
-        send_buffer(self.growth) - send_buffer(0)
-    }
-
-    /// Makes the send buffer larger, if the budget allows it and there is a larger one.
+    /// Gives it the largest send buffer, if it has it not yet and the budget allows it.
     fn grow(&mut self, budget: &mut Budget) -> bool {
-        let next = self.growth + 1;
-        let grows = usize::from(next) < SEND_BUFFER_BYTES.len()
-            && budget.grant(send_buffer(next) - send_buffer(self.growth));
-        if grows {
-            self.growth = next;
-            sys::set_send_buffer(&self.peer.stream, SEND_BUFFER_BYTES[usize::from(next)]);
+        if self.has_large_buffer || !budget.grant_large_buffer() {
+            return false;
         }
-        grows
+        self.has_large_buffer = true;
+        sys::set_send_buffer(&self.peer.stream, SEND_BUFFER_BYTES_MAX);
+        true
     }
 
     /// Nothing more is written to it; its reader is asked to end it.
@@ -279,11 +274,6 @@ fn missed_notice(missed: Missed, recall_lines_max: usize) -> String {
         notice += &format!("*** you missed {lines} {} that were for you alone\n", plural(lines));
     }
     notice
-}
-
-/// What a send buffer of this size may hold: the kernel doubles it.
-fn send_buffer(growth: u8) -> usize {
-    2 * SEND_BUFFER_BYTES[usize::from(growth)]
 }
 
 fn is_passing(error: &io::Error) -> bool {

@@ -41,6 +41,8 @@ pub(crate) enum What {
     Own(SliceKind, Vec<u8>),
     /// All earlier lines were shown: what waited behind them follows.
     Release,
+    /// It is to be tried whether the client takes more of what waits for it.
+    Flush,
     /// The client gets nothing that comes later.
     Leave,
 }
@@ -59,7 +61,7 @@ impl What {
         size_of::<Aside>()
             + match self {
                 What::Join { greeting: bytes, .. } | What::Own(_, bytes) => bytes.len(),
-                What::Form(_) | What::Release | What::Leave => 0,
+                What::Form(_) | What::Release | What::Flush | What::Leave => 0,
             }
     }
 }
@@ -79,7 +81,7 @@ impl Batch {
         self.lines.len() == 0 && self.asides.is_empty()
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.lines.bytes() + self.aside_bytes
     }
 }
@@ -131,6 +133,11 @@ impl Gathering {
     /// A client was shown all earlier lines.
     pub(crate) fn release(&mut self, addr: SocketAddr) {
         self.aside(addr, What::Release);
+    }
+
+    /// It is to be tried whether a client takes more of what waits for it.
+    pub(crate) fn flush(&mut self, addr: SocketAddr) {
+        self.aside(addr, What::Flush);
     }
 
     /// A newcomer: greeted alone, then announced to everybody, itself included.
@@ -238,6 +245,7 @@ impl Inbox {
         drop(self.space(INBOX_BYTES_MAX));
     }
 
+    /// Waits until less than so many bytes wait.
     fn space(&self, bytes_max: usize) -> MutexGuard<'_, Gathering> {
         let mut gathering = self.gathering.lock();
         while gathering.batch.bytes() >= bytes_max && !gathering.closed {

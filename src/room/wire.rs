@@ -218,7 +218,11 @@ impl Lines {
 
     /// These lines, by position, in this form, which is rendered now unless it was before.
     pub(crate) fn piece(&mut self, form: WireForm, lines: Range<usize>) -> Piece<'_> {
-        let position = self.render(form);
+        let position = |lines: &Lines| lines.forms.iter().position(|(known, _)| *known == form);
+        let position = position(self).unwrap_or_else(|| {
+            self.render(&[form]);
+            position(self).expect("it was rendered just now")
+        });
         let rendering = &mut self.forms[position].1;
         let start = |line: usize| {
             if line == 0 { 0 } else { rendering.ends[line - 1] }
@@ -227,30 +231,45 @@ impl Lines {
         Piece { rendering, marks: &self.marks, lines, range }
     }
 
-    /// Renders all lines in this form, unless that was done before; gives its position. An encoding is
-    /// gone through once, whatever line ends are wanted with it.
-    pub(crate) fn render(&mut self, form: WireForm) -> usize {
-        if let Some(position) = self.forms.iter().position(|(known, _)| *known == form) {
-            return position;
-        }
-        let mut rendering = Rendering::new();
-        if form == form.base() {
-            for line in self.iter() {
-                form.write(line.text, &mut rendering.bytes);
-                rendering.ends.push(rendering.bytes.len());
+    /// Renders all lines in these forms, unless that was done before. An encoding is gone through once,
+    /// whatever line ends are wanted with it.
+    pub(crate) fn render(&mut self, forms: &[WireForm]) {
+        let mut rendered = Vec::new();
+        let mut texts = Vec::new();
+        for form in forms.iter().flat_map(|form| [form.base(), *form]) {
+            let known = |(known, _): &(WireForm, Rendering)| *known == form;
+            if self.forms.iter().chain(&rendered).any(known) {
+                continue;
             }
-        } else {
-            let base = self.render(form.base());
-            let base = &self.forms[base].1;
-            let mut start = 0;
-            for &end in &base.ends {
-                form.write_encoded(&base.bytes[start..end - 1], &mut rendering.bytes);
-                rendering.ends.push(rendering.bytes.len());
-                start = end;
+            let mut rendering = Rendering::new();
+            if form == form.base() {
+                if texts.is_empty() {
+                    // Once for all forms: it checks the text.
+                    texts.extend(self.iter().map(|line| line.text));
+                }
+                for text in &texts {
+                    form.write(text, &mut rendering.bytes);
+                    rendering.ends.push(rendering.bytes.len());
+                }
+            } else {
+                let base = |(known, _): &&(WireForm, Rendering)| *known == form.base();
+                let base = self.forms.iter().chain(&rendered).find(base);
+                let (_, base) = base.expect("the base was rendered just before");
+                let mut start = 0;
+                for &end in &base.ends {
+                    form.write_encoded(&base.bytes[start..end - 1], &mut rendering.bytes);
+                    rendering.ends.push(rendering.bytes.len());
+                    start = end;
+                }
             }
+            rendered.push((form, rendering));
         }
-        self.forms.push((form, rendering));
-        self.forms.len() - 1
+        self.forms.append(&mut rendered);
+    }
+
+    /// Forgets all forms but the room's own.
+    pub(crate) fn forget_renderings(&mut self) {
+        self.forms.truncate(1);
     }
 
     /// Forgets the lines and keeps the memory for the next batch.

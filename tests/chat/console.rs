@@ -215,7 +215,7 @@ fn a_stdout_that_is_closed_or_not_read_holds_nothing_up() {
     for read in [false, true] {
         let (reader, writer) = std::io::pipe().unwrap();
         let reader = read.then_some(reader);
-        let mut command = command(CHAT_SERVER, &["--port", "0"]);
+        let mut command = command(CHAT_SERVER, &["--port", "0", "--rate", "0"]);
         let mut program = Program::spawn(command.stdout(writer)).listening();
         drop(command); // With it the test's own end for writing.
         let [mut alice] = program.people(["alice"]);

@@ -301,3 +301,35 @@ fn an_encoding_for_everybody_that_cannot_be_is_bad_usage() {
         assert!(stderr.contains("--encoding") && stderr.contains(reason), "{stderr}");
     }
 }
+
+#[test]
+fn each_client_hears_the_one_order_while_encodings_change() {
+    const LINES: usize = 300;
+    let room = Room::open();
+    let [mut alice, mut bob] = room.people(["alice", "bob"]);
+    for encoding in [GB18030, BIG5, UTF_8, GBK, UTF_8] {
+        bob.says(&format!("/encoding {}", encoding.name()));
+        let (name, from) = (encoding.name().to_lowercase(), bob.encoding);
+        bob.encoding = encoding;
+        let told = bob.line();
+        assert_eq!(told, format!("*** from now on you are read and written in {name}"), "{from:?}");
+        let paste: String = (0..LINES).map(|number| format!("{number} 你好\n")).collect();
+        alice.sends(paste.as_bytes());
+        bob.says("/msg alice between");
+        let mut expected = 0;
+        while expected < LINES {
+            let line = bob.line();
+            match unstamped(&line).expect("stamped") {
+                "bob -> alice: between" => {}
+                text => {
+                    assert_eq!(text, format!("alice: {expected} 你好"));
+                    expected += 1;
+                }
+            }
+        }
+        alice.hears_until(&format!("alice: {} 你好", LINES - 1));
+        alice.says("fence");
+        alice.hears_until("alice: fence");
+        bob.hears_until("alice: fence");
+    }
+}

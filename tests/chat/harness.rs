@@ -92,6 +92,13 @@ pub(crate) trait Venue {
     }
 }
 
+/// An address is enough for a thread that only connects.
+impl Venue for SocketAddr {
+    fn addr(&self) -> SocketAddr {
+        *self
+    }
+}
+
 /// A configuration for tests: the defaults, on a free port of this machine, for people who may talk
 /// as fast as a test does, and without a history, so that what a newcomer hears does not depend on
 /// what was said before.

@@ -306,3 +306,49 @@ fn a_search_in_a_large_transcript_holds_up_nobody_and_ends_with_a_kick_and_with_
         assert!(stopped < Duration::from_millis(500), "{stopped:?}");
     }
 }
+
+#[test]
+fn a_long_history_comes_before_the_join_and_live_talk_waits_behind_it() {
+    const SHOWN: usize = 2000;
+    let room = room_that_shows(SHOWN);
+    let [mut alice] = room.people(["alice"]);
+    let text = "x".repeat(150);
+    let heard = talk(&mut alice, (0..SHOWN + 5).map(|number| format!("{number} {text}")));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut talker = room.client();
+        alice.hears_until_end_of(" joined (2 here)");
+        let over = &over;
+        scope.spawn(move || {
+            let mut number = 0;
+            while !over.load(Relaxed) {
+                talker.says(&format!("live {number}"));
+                talker.hears_until_end_of(&format!(": live {number}"));
+                number += 1;
+            }
+        });
+        alice.hears_until_end_of(": live 0");
+        for _ in 0..5 {
+            // It takes the history slowly, and live lines are said meanwhile.
+            let (mut bob, history) = room.connect_receiving(16 << 10).joined_after_history();
+            assert_eq!(history.len(), SHOWN);
+            let numbers: Vec<usize> = history.iter().filter_map(|line| live(line)).collect();
+            assert!(numbers.is_sorted_by(|one, next| one + 1 == *next), "{numbers:?}");
+            let old = SHOWN - numbers.len();
+            assert_same(&history[..old], &heard[heard.len() - old..], "the history");
+            let mut next = numbers.last().map_or(0, |last| last + 1);
+            for _ in 0..20 {
+                let line = bob.line();
+                let number = live(&line).expect("live talk");
+                assert!(numbers.is_empty() || number == next, "{line}, not {next}");
+                next = number + 1;
+            }
+        }
+        over.store(true, Relaxed);
+    });
+}
+
+/// The number of a line of live talk.
+fn live(line: &str) -> Option<usize> {
+    line.rsplit_once(": live ")?.1.parse().ok()
+}

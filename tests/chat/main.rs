@@ -42,6 +42,12 @@ mod crowds;
 /// Those who talk too much: slowed, never cut, and no burden to others.
 mod flood;
 
+/// Abuse: nothing that clients can ask for slows the talk of the others.
+mod abuse;
+
+/// What is asked for: long answers and live talk, limits of a search, the pace of requests.
+mod asking;
+
 /// Who says nothing for too long.
 mod idle;
 

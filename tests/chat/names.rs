@@ -155,3 +155,45 @@ fn of_all_who_want_a_name_at_once_exactly_one_gets_it() {
     });
     assert_eq!(rivals.iter().filter(|(crowned, _)| *crowned).count(), 1);
 }
+
+#[test]
+fn a_name_that_looks_like_two_others_reaches_neither_and_the_very_name_reaches_its_own() {
+    let room = Room::open();
+    let [mut alice, mut aiice, mut bob] = room.people(["alice", "aiice", "bob"]);
+    // With a capital I it is aiice in small letters, and alice to the eye.
+    bob.says("/msg AIice psst");
+    bob.is_told("AIice looks like aiice and like alice: say which");
+    let refused = room.operator.kick("AIice", "").unwrap_err();
+    assert_eq!(refused.to_string(), "AIice looks like aiice and like alice: say which");
+    for (name, person) in [("alice", &mut alice), ("aiice", &mut aiice)] {
+        bob.says(&format!("/msg {name} psst"));
+        bob.hears(&format!("bob -> {name}: psst"));
+        person.hears(&format!("bob -> {name}: psst"));
+    }
+    aiice.says("quit");
+    bob.hears_until("*** aiice left (2 here)");
+    bob.says("/msg AIice psst");
+    bob.hears("bob -> alice: psst");
+}
+
+#[test]
+fn a_name_is_found_by_whatever_looks_like_it_after_many_have_come_gone_and_changed_theirs() {
+    let room = Room::open();
+    let [mut alice, mut bob] = room.people(["alice", "bob"]);
+    for _ in 0..3 {
+        alice.says("/name carol");
+        alice.hears_until("*** alice is now carol");
+        bob.says("/msg alice psst");
+        bob.hears_until("*** alice is now carol");
+        bob.is_told("no such name: alice");
+        alice.says("/name ALICE");
+        alice.hears_until("*** carol is now ALICE");
+        bob.hears_until("*** carol is now ALICE");
+        bob.says("/msg alice psst");
+        bob.hears("bob -> ALICE: psst");
+        alice.hears("bob -> ALICE: psst");
+        alice.says("/name alice");
+        alice.hears("*** ALICE is now alice");
+        bob.hears("*** ALICE is now alice");
+    }
+}

@@ -3,6 +3,7 @@
 //! order, with no gap it was not told of, and the server is as it was before.
 
 use std::env::{temp_dir, var};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -40,9 +41,8 @@ impl Random {
 
 /// One short life of a restless client.
 fn live(addr: SocketAddr, random: &mut Random) {
-    let connect = || Client::new(std::net::TcpStream::connect(addr).expect("the server listens"));
-    let mut client = connect();
-    match random.of(0..8) {
+    let mut client = addr.connect();
+    match random.of(0..14) {
         0 => {
             client.says(&format!("/name r{}", random.of(0..20)));
             for number in 0..random.of(1..50) {
@@ -93,7 +93,56 @@ fn live(addr: SocketAddr, random: &mut Random) {
             }
             client.is_cut_off();
         }
-        _ => drop(client),
+        7 => drop(client),
+        _ => abuse(client, random),
+    }
+}
+
+/// One short life of a client that asks for more than is good for the others.
+fn abuse(mut client: Client, random: &mut Random) {
+    let questions = "/last 10000\n/find talk absent\n/who\n/help\n/no such\n/name quick\n";
+    match random.of(0..6) {
+        0 => {
+            client.tries_to_send(questions.repeat(20).as_bytes());
+            random.sleeps(0..1000);
+            client.resets();
+        }
+        1 => {
+            client.tries_to_send((questions.repeat(3) + "/quit\n").as_bytes());
+            for _ in 0..random.of(1..200) {
+                if client.line_unless_cut_off().is_none() {
+                    return;
+                }
+                random.sleeps(0..10);
+            }
+        }
+        2 => {
+            for number in 0..random.of(1..100) {
+                client.tries_to_send(format!("/find flood {number} absent\n").as_bytes());
+                random.sleeps(0..5);
+            }
+        }
+        3 => {
+            client.tries_to_send(&b"\n".repeat(32 << 10));
+            client.tries_to_send(&b"\xff\xf1".repeat(16 << 10));
+            random.sleeps(0..300);
+        }
+        4 => {
+            let mut listener = client.another_end().into_stream();
+            for label in ["gbk", "koi8-r", "iso-2022-jp", "big5", "utf-8", "auto"].repeat(5) {
+                client.tries_to_send(format!("/encoding {label}\n").as_bytes());
+                // It reads what has come, whatever that is; the end shows when it sends.
+                let _ = listener.read(&mut [0; 4096]);
+                random.sleeps(0..20);
+            }
+        }
+        _ => {
+            // A witness has the name, and lives.
+            for _ in 0..random.of(1..50) {
+                client.tries_to_send(b"/name quick\n");
+                random.sleeps(0..10);
+            }
+        }
     }
 }
 

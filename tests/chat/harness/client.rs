@@ -33,6 +33,11 @@ impl Client {
         Client::new(self.stream.get_ref().try_clone().expect("a descriptor"))
     }
 
+    /// The bare connection, for a test that reads and writes by itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     /// What the server calls it until it has a name.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr

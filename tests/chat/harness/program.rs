@@ -96,6 +96,11 @@ impl Program {
         find(&self.stdout, text).1
     }
 
+    /// A line of its stdout that holds `text`; nothing when none comes before the deadline.
+    pub(crate) fn prints_before(&mut self, deadline: Instant, text: &str) -> Option<String> {
+        find_before(deadline, &self.stdout, text).ok().map(|(_, line)| line)
+    }
+
     /// Waits for a line of its stdout that holds `text`, and gives those before it.
     #[track_caller]
     pub(crate) fn prints_until(&mut self, text: &str) -> Vec<String> {
@@ -216,14 +221,27 @@ fn lines(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
 /// The first line that holds `text`, and those before it.
 #[track_caller]
 fn find(lines: &Receiver<String>, text: &str) -> (Vec<String>, String) {
-    let deadline = Instant::now() + DEADLINE;
+    find_before(Instant::now() + DEADLINE, lines, text)
+        .unwrap_or_else(|others| panic!("no {text:?} among {others:#?}"))
+}
+
+/// The first line that holds `text`, and those before it.
+///
+/// # Errors
+///
+/// The lines that came, when none of them holds it before the deadline.
+fn find_before(
+    deadline: Instant,
+    lines: &Receiver<String>,
+    text: &str,
+) -> Result<(Vec<String>, String), Vec<String>> {
     let mut before = Vec::new();
     while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         let line = line.trim_end().to_owned();
         if line.contains(text) {
-            return (before, line);
+            return Ok((before, line));
         }
         before.push(line);
     }
-    panic!("no {text:?} among {before:#?}");
+    Err(before)
 }
