@@ -6,14 +6,13 @@
 
 mod telnet;
 
+use memchr::memchr2;
+
 use telnet::{Piece, Telnet};
 
 const NUL: u8 = 0;
 const LF: u8 = b'\n';
 const CR: u8 = b'\r';
-
-/// How many bytes [`find`] tests at once.
-const SCAN_BYTES: usize = 16;
 
 /// What the bytes of a client amount to.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,7 +132,7 @@ impl Decoder {
     fn find_end(&self, run: &[u8]) -> Option<(usize, bool)> {
         let mut from = 0;
         loop {
-            let at = from + find(&run[from..], |byte| byte == LF || byte == NUL)?;
+            let at = from + memchr2(LF, NUL, &run[from..])?;
             let before = at.checked_sub(1).map_or(self.previous, |at| run[at]);
             if run[at] == LF || before == CR {
                 return Some((at, before == CR));
@@ -185,19 +184,6 @@ impl Decoder {
             events.push(Event::TooLong);
         }
     }
-}
-
-/// The position of the first byte that is `wanted`.
-///
-/// A block is tested as a whole, without leaving early, so that the compiler
-/// can test its bytes all at once.
-fn find(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    let (blocks, _) = bytes.as_chunks::<SCAN_BYTES>();
-    let is_free =
-        |block: &[u8; SCAN_BYTES]| !block.iter().fold(false, |any, &byte| any | wanted(byte));
-    let passed = blocks.iter().take_while(|block| is_free(block)).count() * SCAN_BYTES;
-    let at = bytes[passed..].iter().position(|&byte| wanted(byte))?;
-    Some(passed + at)
 }
 
 #[cfg(test)]
@@ -451,11 +437,6 @@ mod tests {
             let mut bytes = reads.concat();
             bytes.retain(|&byte| byte != IAC);
             prop_assert_eq!(decode(max, [&bytes[..]]).0, reference(max, &bytes));
-        }
-
-        #[test]
-        fn find_finds_the_first(bytes in prop::collection::vec(0..40u8, 0..100)) {
-            prop_assert_eq!(find(&bytes, |byte| byte == 0), bytes.iter().position(|&byte| byte == 0));
         }
     }
 }

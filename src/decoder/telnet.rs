@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::find;
+use memchr::memchr;
 
 /// Bytes of one sub-negotiation, from its option to its end, beyond which it is
 /// given up. No client has a reason to send one to a server that refuses every
@@ -175,7 +175,7 @@ impl Telnet {
 /// The run of data at the front of `bytes`, of which the first byte is known to
 /// be data, even when it is 255.
 fn take_run<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
-    let length = find(&bytes[1..], |byte| byte == IAC).map_or(bytes.len(), |at| at + 1);
+    let length = memchr(IAC, &bytes[1..]).map_or(bytes.len(), |at| at + 1);
     let (run, rest) = bytes.split_at(length);
     *bytes = rest;
     run
