@@ -243,7 +243,8 @@ fn ten_thousand_lines_asked_for_arrive_whole_although_little_may_wait() {
     const LINES: usize = 10_000;
     let room = Room::with(Config { backlog_bytes_max: 1000, history_lines: 1, ..config() });
     let [mut alice] = room.people(["alice"]);
-    let mut slow = room.connect_receiving(16 << 10).joined();
+    // Through a tiny window the kernel's own buffer would take a minute.
+    let mut slow = room.connect_receiving(64 << 10).joined();
     alice.hears_until_end_of(" joined (2 here)");
     let waiting = || room.operator.clients().iter().map(|client| client.bytes_waiting).max();
     // The kernel would take all of them, if it had not its hands full.
