@@ -60,7 +60,7 @@ pub(crate) const ANSWER_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Size of a socket's send buffer at the least, and at the most (SO_SNDBUF, which the kernel doubles;
 /// socket(7)). Each client begins with its part of half of what may wait for all clients together. One
-/// whose socket is full gets the largest, while all together have taken less than half. The kernel's own
+/// whose socket is full gets the largest, while all together have taken less than a quarter. The kernel's own
 /// growth, up to some megabytes for each, is switched off by that.
 pub(crate) const SEND_BUFFER_BYTES_MIN: usize = 4 << 10;
 /// See [`SEND_BUFFER_BYTES_MIN`].

@@ -38,10 +38,10 @@ impl Budget {
         self.waiting = (self.waiting + after).saturating_sub(before);
     }
 
-    /// Grants a client the largest send buffer, if that leaves half of the budget to the backlogs.
+    /// Grants a client the largest send buffer, if that leaves three quarters of the budget to the backlogs.
     pub(crate) fn grant_large_buffer(&mut self) -> bool {
         let more = self.large_buffer_more();
-        let grants = more > 0 && self.waiting + self.granted + more <= self.bytes_max / 2;
+        let grants = more > 0 && self.waiting + self.granted + more <= self.bytes_max / 4;
         self.granted += if grants { more } else { 0 };
         grants
     }
@@ -119,12 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn larger_buffers_leave_half_of_the_budget_to_the_backlogs_and_come_back() {
+    fn larger_buffers_leave_three_quarters_of_the_budget_to_the_backlogs_and_come_back() {
         let mut budget = Budget::new(2 << 20, 10_000);
         assert!(budget.grant_large_buffer());
         budget.changed(0, 1 << 19);
-        assert!(!budget.grant_large_buffer(), "half is taken");
+        assert!(!budget.grant_large_buffer(), "a quarter is taken");
         budget.give_large_buffer_back();
+        budget.changed(1 << 19, 0);
         assert!(budget.grant_large_buffer());
     }
 
