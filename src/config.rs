@@ -26,8 +26,9 @@ pub struct Config {
     pub line_bytes_max: usize,
     /// How many clients may be connected from one address; no limit by default.
     pub clients_per_host_max: Option<usize>,
-    /// Lines a second that one client may sustain, each started [`TALK_UNIT_BYTES`](crate::limits::TALK_UNIT_BYTES) counting as one, with a
-    /// burst of fifty times that; beyond it the client is slowed. [`RATE_LINES`] by default, no limit when `None`.
+    /// Lines a second that one client may sustain, with a burst of fifty times that; each started
+    /// [`TALK_UNIT_BYTES`](crate::limits::TALK_UNIT_BYTES) count as a line. Beyond it the client is
+    /// slowed. [`RATE_LINES`] by default, no limit when `None`.
     pub rate_lines: Option<NonZeroU32>,
     /// Bytes of lines that may wait for one slow client; [`BACKLOG_BYTES_MAX`] by default.
     pub backlog_bytes_max: usize,

@@ -275,9 +275,7 @@ impl Connection {
     pub(crate) fn note_alive(&self) {
         self.state.lock().seen_alive = Some(Instant::now());
     }
-}
 
-impl Connection {
     /// Says that the client's row is gone, which its reader may wait for. *Locks*: the connection.
     pub(crate) fn set_served(&self) {
         self.state.lock().served = true;

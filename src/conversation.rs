@@ -243,8 +243,8 @@ impl Conversation {
     pub(crate) fn reply(&mut self, text: &str) {
         self.post();
         self.pay(ANSWER_UNITS);
-        let mut bytes = Vec::with_capacity(text.len() + 8);
-        text.lines().for_each(|line| self.form.write(&format!("*** {line}"), &mut bytes));
+        let text: String = text.lines().flat_map(|line| ["*** ", line, "\n"]).collect();
+        let bytes = self.rendered(&text);
         if self.may_answer(ANSWER_SLICE_BYTES) {
             self.post_answer(bytes);
         }
@@ -295,18 +295,19 @@ impl Conversation {
             let mut slice = Slice::default();
             let goes_on = source.fill(&mut slice) == Progress::More;
             let is_long = !slice.text.is_empty() || asked.elapsed() > ANSWER_MOMENT;
-            let mut bytes = Vec::with_capacity(slice.text.len());
+            let mut text = String::new();
             if goes_on && is_long && !announced {
                 announced = true;
-                self.form.write(&format!("*** {}", source.title()), &mut bytes);
+                text = format!("*** {}\n", source.title());
             } else if goes_on && slice.text.is_empty() && said.elapsed() > ANSWER_PAUSE_MAX {
                 // Only what is sent shows whether somebody is still there.
-                self.form.write("*** still looking", &mut bytes);
+                text.push_str("*** still looking\n");
             }
-            slice.text.lines().for_each(|line| self.form.write(line, &mut bytes));
+            text.push_str(&slice.text);
             if !goes_on && announced {
-                self.form.write("*** end", &mut bytes);
+                text.push_str("*** end\n");
             }
+            let bytes = self.rendered(&text);
             if !bytes.is_empty() {
                 said = Instant::now();
                 self.post_answer(bytes);
@@ -335,9 +336,7 @@ impl Conversation {
             let Some(turn) = self.room.turns.take(&self.peer) else { break };
             let mut slice = Slice::default();
             goes_on = earlier.fill(&mut slice) == Progress::More;
-            let mut bytes = Vec::with_capacity(slice.text.len());
-            slice.text.lines().for_each(|line| self.form.write(line, &mut bytes));
-            self.post_own(SliceKind::Earlier, bytes);
+            self.post_own(SliceKind::Earlier, self.rendered(&slice.text));
             drop(turn);
             self.charge(slice.units);
         }
@@ -352,9 +351,14 @@ impl Conversation {
 
     /// Tells this client alone one line, whatever waits for it already.
     pub(crate) fn tell(&self, line: &str) {
-        let mut bytes = Vec::new();
-        self.form.write(line, &mut bytes);
-        self.post_answer(bytes);
+        self.post_answer(self.rendered(line));
+    }
+
+    /// Lines as they are written to this client.
+    fn rendered(&self, lines: &str) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(lines.len());
+        lines.lines().for_each(|line| self.form.write(line, &mut bytes));
+        bytes
     }
 
     fn post_answer(&self, bytes: Vec<u8>) {

@@ -28,7 +28,7 @@ pub(crate) enum SliceKind {
 
 impl SliceKind {
     /// Whether the client's reader waits until it is taken before it gives more.
-    fn is_owed(self) -> bool {
+    pub(super) fn is_owed(self) -> bool {
         matches!(self, SliceKind::Answer | SliceKind::Earlier)
     }
 }

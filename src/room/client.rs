@@ -98,7 +98,8 @@ impl Client {
 
     /// Has everything that waited behind earlier lines follow them.
     pub(crate) fn release(&mut self) {
-        if let Some(backlog) = &mut self.backlog {
+        // Only one that was held back begins to take something now: nobody else's stall ends so.
+        if let Some(backlog) = self.backlog.as_mut().filter(|backlog| backlog.held) {
             backlog.held = false;
             backlog.moved = Instant::now();
         }
@@ -143,7 +144,6 @@ impl Client {
             }
             _ => self.send_directly(bytes, budget),
         };
-        let is_owed = matches!(kind, SliceKind::Answer | SliceKind::Earlier);
         let waits = match direct {
             None => 0,
             Some(sent) => {
@@ -151,7 +151,7 @@ impl Client {
                 bytes.len() - sent
             }
         };
-        if is_owed {
+        if kind.is_owed() {
             self.peer.settle(bytes.len() - waits);
         }
     }

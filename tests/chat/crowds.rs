@@ -306,3 +306,39 @@ fn ten_thousand_connections_come_and_go_and_leave_nothing_behind() {
     }
     assert_stops(program);
 }
+
+#[test]
+fn what_waits_for_all_together_is_bounded_and_those_with_the_most_waiting_are_told() {
+    const WAITING: usize = 1 << 20;
+    const STUCK: usize = 20;
+    let room = Room::with(Config { waiting_bytes_max: WAITING, ..config() });
+    let [mut alice, mut bob] = room.people(["alice", "bob"]);
+    // More than all their backlogs may hold together, though not any one of them alone.
+    let mut stuck: Vec<Client> =
+        (0..STUCK).map(|_| room.connect_receiving(16 << 10).joined()).collect();
+    let line = "x".repeat(1000);
+    let waiting = || room.operator.clients().iter().map(|it| it.bytes_waiting).collect::<Vec<_>>();
+    let mut most = 0;
+    for _ in 0..20 {
+        alice.sends(format!("{line}\n").repeat(10).as_bytes());
+        for person in [&mut alice, &mut bob] {
+            (0..10).for_each(|_| person.hears_until_end_of("xxx"));
+        }
+        most = most.max(waiting().iter().max().copied().unwrap_or(0));
+        let sum: usize = waiting().iter().sum();
+        assert!(sum <= WAITING, "{sum} bytes wait");
+    }
+    assert!(most < 200 * line.len(), "{most} bytes: each could have kept all of it");
+    assert!(room.operator.stats().skipped_lines > 0);
+    for client in &mut stuck {
+        let mut heard = 0;
+        while heard < 200 {
+            let line = client.line();
+            heard += match line.strip_prefix("*** you missed ") {
+                Some(rest) => rest.split(' ').next().and_then(|it| it.parse().ok()).unwrap(),
+                None => usize::from(line.ends_with("xxx")),
+            };
+        }
+        assert_eq!(heard, 200, "each line is heard, or told missed");
+    }
+}

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::harness::*;
@@ -57,6 +59,27 @@ fn who_comes_back_has_its_own_name_at_once_although_a_dead_connection_holds_it()
         let mut carol = program.client();
         carol.says("/name alice");
         carol.is_told("the name alice is taken");
+    });
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn the_stop_does_not_wait_for_one_that_asks_for_a_name_whose_bearer_may_be_dead() {
+    in_a_network(&[], |program| {
+        let [alice, mut bob] = program.people(["alice", "bob"]);
+        vanishes(&alice, "sport");
+        let mut back = program.client();
+        bob.hears(&format!("*** {} joined (3 here)", back.addr()));
+        back.says("/name alice");
+        bob.says("fence");
+        bob.hears("bob: fence");
+        let stopped = Instant::now();
+        program.is_sent(Signal::TERM);
+        back.hears_until("*** the server stops; goodbye");
+        back.hears_the_end();
+        let took = stopped.elapsed();
+        // TCP would take longer to find the bearer dead.
+        assert!(took < Duration::from_millis(350), "{took:?}");
     });
 }
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::measure::{Talk, tcp_bytes};
-use super::{before, clients};
+use super::{DELAY_MORE_MAX, before, clients};
 use crate::harness::*;
 
 /// Clients that ask for everything and read nothing.
@@ -19,16 +19,11 @@ const MEMORY_MAX: usize = 512 << 20;
 /// How long two people talk on.
 const TIME: Duration = Duration::from_secs(20);
 
-/// How long 99 of 100 of their lines may take at the most. All stuck clients give up on their answers in
-/// the same moments, and the kernel probes ten thousand closed windows on this machine as well: so a
-/// delay counts here that nobody notices, and not what two people measure beside a few abusers.
-const DELAY_MAX: Duration = Duration::from_millis(50);
-
 /// Bytes of their lines.
 const LINE_BYTES: usize = 500;
 
-/// The time between two lines.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// The time between two lines: so short that not one or two of them decide the 99th percentile.
+const INTERVAL: Duration = Duration::from_millis(25);
 
 /// What a stuck client asks for, in an order of its own.
 const QUESTIONS: [&str; 5] =
@@ -76,9 +71,10 @@ fn ten_thousand_stuck_clients_that_ask_for_everything_are_bounded_in_sum() {
     println!("99 of 100 within {:.1?} without, {:.1?} with", without.p99, with.p99);
     let here = clients(&mut program, Instant::now() + DEADLINE);
     assert_eq!(here, Some(STUCK + 2), "all are here still");
+    let p99_max = (2 * without.p99).max(without.p99 + DELAY_MORE_MAX);
     assert!(
-        most < MEMORY_MAX && with.p99 <= DELAY_MAX,
-        "{} MiB, at most {} MiB; p99 is {:.1?}, at most {DELAY_MAX:.1?}",
+        most < MEMORY_MAX && with.p99 <= p99_max,
+        "{} MiB, at most {} MiB; p99 is {:.1?}, at most {p99_max:.1?}",
         most >> 20,
         MEMORY_MAX >> 20,
         with.p99
